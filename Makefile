@@ -1,0 +1,34 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: help install demo test lint clean
+
+help:
+	@echo "make install   a virtual environment in $(VENV) with the mulligan command in it"
+	@echo "make demo      five minutes from nothing to handwritten digits, in runs/demo"
+	@echo "make test      install what the tests need, and run them"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Mulligan needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.testable: $(VENV)/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test]"
+	@touch $@
+
+demo: install
+	$(BIN)/mulligan train digits --minutes 5 --out runs/demo
+	$(BIN)/mulligan sample runs/demo -n 100 --out runs/demo/digits.png
+
+test: $(VENV)/.testable
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,41 @@
+"""The nouns that travel through a step, and the one range contract.
+
+Legend: B batch, C channels, `*space` any number of spatial axes, K classes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """What the data side deals: it travels whole, so pairs cannot come apart."""
+
+    real: Tensor  # (B, C, *space) float in [-1, 1]
+    cond: Tensor | None  # what G is told: None, class ids (B,), an image, ...
+
+
+class Judgement(NamedTuple):
+    """What D says. Larger logit = more real, everywhere."""
+
+    logits: list[Tensor]  # one per head, each (B,) or (B, *anything)
+    features: list[Tensor]  # intermediate activations; may be empty
+
+
+def append_dims(x: Tensor, ndim: int) -> Tensor:
+    """(B,) -> (B, 1, ..., 1) with `ndim` axes, so that it broadcasts against a sample of any rank."""
+    return x.reshape(x.shape + (1,) * (ndim - x.ndim))
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 [0, 255] -> float32 [-1, 1]; with `to_uint8` the only pair of range converters."""
+    assert images.dtype == torch.uint8, images.dtype
+    return images.to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """float [-1, 1] -> uint8 [0, 255], rounded to nearest, clamped. Inverse of `to_float` on its range."""
+    return images.float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)

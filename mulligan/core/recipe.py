@@ -1,0 +1,263 @@
+"""A GAN is a sentence of parts: `Recipe`, a frozen value that names them, plain JSON both ways.
+
+A recipe is *read* by `resolve`, which binds every part against its constructor's signature, so that a wrong name or
+value is refused before anything is built, and the resolved recipe states every option, also those left at default.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
+
+from mulligan.core import registry
+from mulligan.core.errors import UserError, unknown
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A number that moves from `start` to `end` over `images` images shown (None: over the whole budget), then stays."""
+
+    shape: Literal["cosine", "linear"]
+    start: float
+    end: float
+    images: float | None = None
+
+    def at(self, seen: int, budget: int) -> float:
+        t = min(1.0, seen / max(1.0, self.images or budget))
+        if self.shape == "cosine":
+            t = 0.5 - 0.5 * math.cos(math.pi * t)
+        return self.start + (self.end - self.start) * t
+
+
+def _schedule(value: Any) -> Any:
+    """`"cosine(2e-4, 5e-5)"` or `"linear(1, 0, 2e6)"`, as typed on a command line, to its JSON form."""
+    if not isinstance(value, str) or not (m := re.fullmatch(r"\s*(\w+)\s*\(([^)]*)\)\s*", value)):
+        return value
+    return dict(zip(("shape", "start", "end", "images"), (m[1], *m[2].split(",")), strict=False))
+
+
+Number = Annotated[float | Schedule, BeforeValidator(_schedule)]
+
+
+def value_at(number: float | Schedule, seen: int, budget: int) -> float:
+    """What a number is after `seen` of `budget` images."""
+    return number.at(seen, budget) if isinstance(number, Schedule) else number
+
+
+@dataclass(frozen=True, init=False)
+class Part:
+    """A registered constructor's name and the options given to it: `Part("dcgan", width=64)`."""
+
+    name: str
+    options: Mapping[str, Any]
+
+    def __init__(self, name: str, /, **options: Any) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "options", options)
+
+    def with_options(self, **options: Any) -> Part:
+        return Part(self.name, **{**self.options, **options})
+
+    def resolve(self, kind: registry.Registry) -> Part:
+        return Part(self.name, **kind.bind(self.name, self.options))
+
+    def build(self, kind: registry.Registry, *context: Any) -> Any:
+        """Construct the part; `context` is what its kind is given (see `registry`)."""
+        return kind[self.name](*context, **kind.bind(self.name, self.options))
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, **{k: _plain(v) for k, v in self.options.items()}}
+
+    @staticmethod
+    def read(value: Any) -> Part:
+        match value:
+            case Part():
+                return value
+            case str():
+                return Part(value)
+            case {"name": str(name), **options}:
+                return Part(name, **options)
+        raise ValueError('a part is a name, or {"name": ..., option: value, ...}')
+
+
+@dataclass(frozen=True, init=False)
+class Term:
+    """Something added to a player's adversarial loss: its weight, how often it is played, and its own options.
+
+    A term played every `every` steps is weighted `every` times as much when it is (lazy regularisation, StyleGAN2 app. B).
+    """
+
+    weight: float | Schedule
+    every: int
+    options: Mapping[str, Any]
+
+    def __init__(self, weight: float | Schedule = 1.0, every: int = 1, **options: Any) -> None:
+        object.__setattr__(self, "weight", TypeAdapter(Number).validate_python(weight))
+        object.__setattr__(self, "every", TypeAdapter(int).validate_python(every))
+        object.__setattr__(self, "options", options)
+        if self.every < 1:
+            raise ValueError(f"every={every} must be at least 1")
+
+    def as_json(self) -> dict[str, Any]:
+        return {"weight": _plain(self.weight), "every": self.every, **{k: _plain(v) for k, v in self.options.items()}}
+
+    @staticmethod
+    def read(value: Any) -> Term:
+        if isinstance(value, Term):
+            return value
+        return Term(**value) if isinstance(value, Mapping) else Term(value)
+
+
+def _plain(value: Any) -> Any:
+    return TypeAdapter(type(value)).dump_python(value, mode="json")
+
+
+PartField = Annotated[Part, BeforeValidator(Part.read), PlainSerializer(Part.as_json)]
+TermField = Annotated[Term, BeforeValidator(Term.read), PlainSerializer(Term.as_json)]
+STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Players:
+    """One part for each of the two players."""
+
+    generator: PartField
+    discriminator: PartField
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How long to play. Several given: whichever is spent first. `converge`: also when the metric stops improving."""
+
+    epochs: float | None = None
+    images: int | None = None
+    minutes: float | None = None
+    converge: bool = False
+
+    __pydantic_config__ = STRICT
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "images", "minutes"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"{name}={value} must be a positive number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A GAN, and how it is trained. Derive one from another with `dataclasses.replace` or `with_set`."""
+
+    name: str
+    about: str = ""  # the one idea
+    paper: str = ""  # authors, year, title, arXiv id
+    generator: PartField
+    discriminator: PartField
+    loss: PartField
+    optimizer: Players
+    terms: dict[str, TermField] = field(default_factory=dict)
+    task: PartField = Part("unconditional")
+    ema: Number = 10_000  # half-life of G's moving average, in images; 0: none
+    batch: int = 64
+    accumulate: int = 1  # micro-batches a batch is split into; memory falls, the result hardly changes
+    d_turns: int = 1  # D's turns for each of G's
+    share_fakes: bool = True  # G's turn reuses D's last fakes: one forward of G saved
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 where the device computes in it
+    budget: Budget = Budget(epochs=100)
+
+    __pydantic_config__ = STRICT
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "accumulate", "d_turns"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.batch % self.accumulate:
+            raise ValueError(f"batch={self.batch} must be a multiple of accumulate={self.accumulate}")
+
+    def resolve(self) -> Recipe:
+        """The same recipe with every option stated. Raises UserError for a name or value that no part takes."""
+        return replace(
+            self,
+            generator=self.generator.resolve(registry.generators),
+            discriminator=self.discriminator.resolve(registry.discriminators),
+            loss=self.loss.resolve(registry.losses),
+            task=self.task.resolve(registry.tasks),
+            optimizer=Players(
+                generator=self.optimizer.generator.resolve(registry.optimizers),
+                discriminator=self.optimizer.discriminator.resolve(registry.optimizers),
+            ),
+            terms={
+                name: Term(term.weight, term.every, **registry.terms.bind(name, term.options))
+                for name, term in self.terms.items()
+            },
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return TypeAdapter(Recipe).dump_python(self, mode="json")
+
+    @staticmethod
+    def read(value: Mapping[str, Any], where: str = "recipe") -> Recipe:
+        """A recipe from its JSON form, resolved. Raises UserError, beginning with `where`, for anything not in the schema."""
+        try:
+            return TypeAdapter(Recipe).validate_python(value).resolve()
+        except ValidationError as error:
+            first = error.errors()[0]
+            path = ".".join(str(step) for step in first["loc"] if not str(step).startswith("function-"))
+            raise UserError(f"{where}: {path + ': ' if path else ''}{first['msg'].removeprefix('Value error, ')}") from None
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+
+    def with_set(self, settings: Mapping[str, Any]) -> Recipe:
+        """Derive by dotted path: `{"generator.width": 128, "loss": "hinge", "terms.r1.weight": 5, "terms.l1": "none"}`.
+
+        Raises UserError with the nearest valid names when a path leads nowhere.
+        """
+        recipe = self.resolve()
+        for path, value in settings.items():
+            tree = recipe.as_json()
+            _assign(tree, path.split("."), value, path)
+            recipe = Recipe.read(tree, where=f"--set {path}={value}")
+        return recipe
+
+
+def _assign(tree: dict[str, Any], keys: list[str], value: Any, path: str) -> None:
+    """Write `value` at `keys`. A part is replaced whole by naming another; a term may be added, or removed by `none`."""
+    *parents, last = keys
+    node, kind = tree, "setting"
+    for depth, key in enumerate(parents):
+        if key not in node and depth == 1 and keys[0] == "terms":
+            registry.terms[key]  # refuses an unknown term, with the nearest names
+            node[key] = {}
+        if key not in node:
+            raise unknown(kind, key, node)
+        node, kind = node[key], f"option of {'.'.join(keys[: depth + 1])}"
+        if not isinstance(node, dict):
+            raise UserError(f"--set {path}: {'.'.join(keys[: depth + 1])} is a single value, it has no {last!r}")
+    in_terms = parents == ["terms"]
+    if in_terms:
+        registry.terms[last]
+    elif last not in node and parents[:1] != ["terms"]:
+        raise unknown(kind, last, node)
+    if in_terms and value in ("none", None):
+        node.pop(last, None)
+    else:
+        node[last] = value
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`part.option=value` as typed: the value is read as JSON where it is JSON, else as a string."""
+    path, sign, raw = text.partition("=")
+    if not sign or not path.strip():
+        raise UserError(f"--set {text!r}: write part.option=value, for example --set generator.width=128")
+    try:
+        value = json.loads(raw)
+    except json.JSONDecodeError:
+        value = raw.strip()
+    return path.strip(), value

@@ -1,0 +1,87 @@
+"""Parts by name. A part's keyword-only arguments are its options; the signature is the schema."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from mulligan.core.errors import UserError, unknown
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+class Registry(Generic[T]):
+    """Names to constructors of one kind. What is not keyword-only in a constructor is context, given by the toolkit."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._parts: dict[str, T] = {}
+
+    def register(self, name: str | None = None) -> Callable[[T], T]:
+        """Decorator; the name defaults to the function's, with dashes for underscores."""
+
+        def add(part: T) -> T:
+            key = name or part.__name__.replace("_", "-")
+            assert key not in self._parts, f"{self.kind} {key!r} is registered twice"
+            self._parts[key] = part
+            return part
+
+        return add
+
+    def __getitem__(self, name: str) -> T:
+        try:
+            return self._parts[name]
+        except KeyError:
+            raise unknown(self.kind, name, self._parts) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._parts))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._parts
+
+    def defaults(self, name: str) -> dict[str, Any]:
+        """Every option of a part with its default; `inspect.Parameter.empty` where one must be given."""
+        return {p.name: p.default for p in options_of(self[name])}
+
+    def bind(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """All options of a part, given ones checked and converted by their annotation.
+
+        Raises UserError naming the option, the value and the nearest valid names.
+        """
+        from pydantic import TypeAdapter, ValidationError
+
+        part = self[name]
+        declared = {p.name: p for p in options_of(part)}
+        types = get_type_hints(part.__init__ if inspect.isclass(part) else part)
+        for key in options:
+            if key not in declared:
+                raise unknown(f"option of {self.kind} {name!r}", key, declared)
+        bound: dict[str, Any] = {}
+        for key, parameter in declared.items():
+            value = options.get(key, parameter.default)
+            if value is parameter.empty:
+                raise UserError(f"{self.kind} {name!r} needs the option {key!r}")
+            try:
+                bound[key] = TypeAdapter(types[key]).validate_python(value)
+            except ValidationError as error:
+                why = error.errors()[0]["msg"]
+                raise UserError(f"{self.kind} {name!r}: {key}={value!r} is not valid: {why}") from None
+        return bound
+
+
+def options_of(part: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The keyword-only parameters of a constructor or function."""
+    return [p for p in inspect.signature(part).parameters.values() if p.kind is p.KEYWORD_ONLY]
+
+
+# Context (positional) arguments each kind is built with, and what comes out:
+generators: Registry = Registry("generator")  # (shape, classes) -> nn.Module: G(z, cond) -> fake, with G.z_shape
+discriminators: Registry = Registry("discriminator")  # (shape, classes) -> nn.Module: D(x, cond) -> Judgement
+losses: Registry = Registry("loss")  # () -> Loss
+terms: Registry = Registry("term")  # (step) -> (B,) tensor
+optimizers: Registry = Registry("optimizer")  # (parameters) -> torch.optim.Optimizer
+tasks: Registry = Registry("task")  # (data) -> Task
+features: Registry = Registry("feature net")  # () -> callable: float images in [-1, 1] -> (N, D)
+recipes: Registry = Registry("recipe")  # () -> Recipe

@@ -1,0 +1,91 @@
+"""The run folder: what training leaves behind, and what everything else reads. Torch is not needed to read one.
+
+    recipe.json      the resolved recipe          samples/000012000.png   fixed noise after 12,000 images
+    run.json         data, seed, budget, machine  checkpoints/            see train/checkpoint.py
+    stats.jsonl      one row per line, see below  tensorboard/            the same numbers as event files
+    summary.json     how it stands or ended       report.html             all of it, self-contained
+
+Rows of `stats.jsonl` all carry `kind`, `step`, `images` (shown so far) and `seconds` (of training so far):
+`progress` (averages since the last row: `images_per_second`, `d/...`, `g/...`), `metric` (numbers with their protocol)
+and `event` (`what`: started, resumed, sampled, best, rewound, stopped; `why` in plain words).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mulligan.core.errors import UserError
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_whole(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Raises UserError, naming the file, when it is missing or is not JSON."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; is {path.parent} a run folder made by `mulligan train`?") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+
+
+class RunFolder:
+    """Names and formats of a run's files."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    recipe = property(lambda self: self.path / "recipe.json")
+    run = property(lambda self: self.path / "run.json")
+    stats = property(lambda self: self.path / "stats.jsonl")
+    summary = property(lambda self: self.path / "summary.json")
+    checkpoints = property(lambda self: self.path / "checkpoints")
+    samples = property(lambda self: self.path / "samples")
+    tensorboard = property(lambda self: self.path / "tensorboard")
+    report = property(lambda self: self.path / "report.html")
+
+    def sample_grid(self, images: int) -> Path:
+        """Where the grid drawn after `images` images is kept; names sort by age."""
+        return self.samples / f"{images:09d}.png"
+
+    def rows(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
+        """Rows of `stats.jsonl`, oldest first. A last line cut off by a kill is left out."""
+        if not self.stats.exists():
+            return
+        with self.stats.open() as file:
+            for line in file:
+                if line.endswith("\n"):
+                    row = json.loads(line)
+                    if kind in (None, row["kind"]):
+                        yield row
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.stats.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop the rows that a resumed run is about to write again."""
+        if self.stats.exists():
+            kept = [json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step]
+            write_whole(self.stats, "".join(kept).encode())

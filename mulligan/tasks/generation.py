@@ -1,0 +1,54 @@
+"""Generation from noise: the condition is nothing, or a class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from mulligan.core.batch import Batch
+from mulligan.core.errors import UserError
+from mulligan.core.registry import tasks
+
+
+class Records(Protocol):
+    """What a task asks of a data set."""
+
+    name: str
+    classes: list[str]
+
+    def images(self, indices: np.ndarray) -> Tensor: ...
+    def label_of(self, indices: np.ndarray) -> Tensor | None: ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """What G is told: `classes` (0: nothing), and how records become a batch (uint8 images, on the CPU)."""
+
+    classes: int
+    batch: Callable[[np.ndarray], Batch]
+
+
+@tasks.register()
+def unconditional(data: Records) -> Task:
+    """G is told nothing."""
+    return Task(0, lambda indices: Batch(data.images(indices), None))
+
+
+@tasks.register()
+def by_class(data: Records) -> Task:
+    """G is told the class of the image to make (Mirza, Osindero 2014, arXiv 1411.1784). Needs labels."""
+    if not data.classes:
+        raise UserError(f"{data.name}: has no labels to train by class; give --labels if its sub-folders are classes")
+    return Task(len(data.classes), lambda indices: Batch(data.images(indices), data.label_of(indices)))
+
+
+@tasks.register()
+def by_class_if_labelled(data: Records) -> Task:
+    """By class where the data has labels, unconditional where it has none."""
+    return by_class(data) if data.classes else unconditional(data)
+
+

@@ -1,0 +1,31 @@
+"""The moving average of G: what is sampled, judged and shipped."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+
+class MovingAverage:
+    """Exponential moving average of a network's parameters and floating-point buffers.
+
+    The decay is given as a half-life in images, so that it means the same at every batch size (Karras 2019, StyleGAN2).
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, net: nn.Module, images: int, half_life: float) -> None:
+        """Move towards `net` by one step of `images` images; a half-life of 0 copies it."""
+        keep = 0.5 ** (images / half_life) if half_life > 0 else 0.0
+        mine, theirs = list(self.net.parameters()), list(net.parameters())
+        for ours, current in zip(self.net.buffers(), net.buffers(), strict=True):
+            if ours.is_floating_point():
+                mine.append(ours)
+                theirs.append(current)
+            else:
+                ours.copy_(current)
+        torch._foreach_lerp_(mine, theirs, 1.0 - keep)

@@ -1,0 +1,151 @@
+"""The loop. It never asks which GAN it trains, on what data, or for which task."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from mulligan.core.batch import Batch
+from mulligan.core.recipe import Schedule, value_at
+from mulligan.core.seeding import seed_step
+from mulligan.core.step import Loss
+from mulligan.train.checkpoint import Checkpoint, flatten, unflatten
+from mulligan.train.ema import MovingAverage
+from mulligan.train.turn import Deal, Player, Report, turn
+
+
+@dataclass
+class Game:
+    """What is played: the players, the rules, and where the cards come from. Nothing here changes but the weights."""
+
+    g: Player
+    d: Player
+    ema: MovingAverage
+    ema_half_life: float | Schedule
+    loss: Loss
+    deal: Callable[[int, int], Batch]  # (position in the endless order, how many) -> a batch on the device
+    z_shape: tuple[int, ...]
+    class_counts: tuple[int, ...]  # how often the data has each class that G is told; () when it is told none
+    device: torch.device
+    batch: int = 64
+    accumulate: int = 1
+    d_turns: int = 1
+    share_fakes: bool = True
+    autocast: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
+    seed: int = 0
+
+
+@dataclass
+class State:
+    """Where the game stands: with the weights, all that a run needs to go on bit for bit."""
+
+    step: int = 0
+    images: int = 0  # real images D has seen
+    attempt: int = 0  # goes up with every rewind, so that other dice fall
+    seconds: float = 0.0  # since the run was asked for, over all sessions; nothing depends on it
+    playing: float = 0.0  # of these, in turns alone
+    metrics: list[dict[str, Any]] = field(default_factory=list)  # one row per probe, oldest first
+
+
+class Stop(NamedTuple):
+    """How a game stands, in a word, and why it is over, in plain words."""
+
+    status: Literal["running", "finished", "converged", "diverged", "interrupted"]
+    why: str
+
+
+class Table(Protocol):
+    """Who sits around the game: writes things down, looks at it from time to time, calls it off."""
+
+    def report(self, state: State, report: Report) -> Stop | None: ...
+    def milestone(self, state: State) -> Stop | None: ...
+    def save(self, state: State) -> None: ...
+    def interrupted(self) -> bool: ...
+
+
+def play(game: Game, state: State, table: Table, *, budget: int, milestones: Sequence[int], save_every: float = 30.0) -> Stop:
+    """Train until `budget` images are shown, the table calls it off, or an interrupt; says which.
+
+    `milestones` are image counts; `save_every` is in seconds. Nothing is saved of a game that diverged.
+    """
+    saved = time.monotonic()
+    started = saved - state.seconds
+    stop: Stop | None = None
+    while state.images < budget and not stop:
+        before, begun = state.images, time.monotonic()
+        report = play_step(game, state, budget)
+        state.step += 1
+        state.images += game.batch * game.d_turns
+        now = time.monotonic()
+        state.seconds, state.playing = now - started, state.playing + now - begun
+        stop = table.report(state, report)
+        if not stop and any(before < at <= state.images for at in milestones):
+            stop = table.milestone(state)
+        if not stop and table.interrupted():
+            stop = Stop("interrupted", "asked to stop")
+        if not stop and time.monotonic() - saved > save_every:
+            table.save(state)
+            saved = time.monotonic()
+    stop = stop or Stop("finished", "the budget is spent")
+    if stop.status != "diverged":
+        table.save(state)
+    return stop
+
+
+def play_step(game: Game, state: State, budget: int) -> Report:
+    """D's turns, then G's, then the moving average. All randomness is drawn from where the run is."""
+    seed_step(game.seed, 0, state.step, state.attempt)
+    keep = game.share_fakes and game.accumulate == 1
+    hands = game.d_turns + (not keep)  # fresh batches a step takes: one a turn, but for G when it plays D's last again
+    position = state.step * hands * game.batch
+    common = {"loss": game.loss, "seen": state.images, "budget": budget}
+    report: Report = {}
+    for i in range(game.d_turns):
+        deals = _deals(game, position + i * game.batch)
+        report |= turn(
+            game.d, game.g, deals=deals, index=state.step * game.d_turns + i,
+            keep_fakes=keep and i == game.d_turns - 1, autocast=game.autocast(), **common,
+        )  # fmt: skip
+    if not keep:
+        deals = _deals(game, position + game.d_turns * game.batch)
+    report |= turn(game.g, game.d, deals=deals, index=state.step, autocast=game.autocast(), **common)
+    shown = game.batch * game.d_turns
+    game.ema.update(game.g.net, shown, value_at(game.ema_half_life, state.images, budget))
+    return report
+
+
+def _deals(game: Game, position: int) -> list[Deal]:
+    """One batch, split for accumulation; the noise is drawn whole, so that splitting changes nothing but rounding."""
+    size = game.batch // game.accumulate
+    noise = torch.randn(game.batch, *game.z_shape, device=game.device).split(size)
+    return [Deal(game.deal(position + k * size, size), z) for k, z in enumerate(noise)]
+
+
+def tensors_of(game: Game) -> dict[str, Tensor]:
+    """Every tensor of a game, by name, for a checkpoint."""
+    tensors = flatten("ema", game.ema.net.state_dict())
+    for player in (game.g, game.d):
+        tensors |= flatten(player.side, player.net.state_dict())
+        for index, moments in player.tuned.optimizer.state_dict()["state"].items():
+            tensors |= flatten(f"optimizer.{player.side}.{index}", moments)
+    return tensors
+
+
+def restore(game: Game, checkpoint: Checkpoint) -> State:
+    """Put a game back to where a checkpoint of it was written."""
+    game.ema.net.load_state_dict(unflatten("ema", checkpoint.tensors))
+    for player in (game.g, game.d):
+        player.net.load_state_dict(unflatten(player.side, checkpoint.tensors))
+        optimizer = player.tuned.optimizer
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in unflatten(f"optimizer.{player.side}", checkpoint.tensors).items():
+            index, _, key = name.partition(".")
+            moments.setdefault(int(index), {})[key] = tensor
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    return State(**checkpoint.state)

@@ -1,0 +1,89 @@
+"""Optimizers as parts, with options that may move: each option is a number or a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from mulligan.core.recipe import Number, Part, value_at
+from mulligan.core.registry import optimizers
+
+Parameters = Iterable[nn.Parameter]
+
+
+def _betas(beta1: float, beta2: float) -> tuple[float, float]:
+    return (float(beta1), float(beta2))  # torch refuses integers here
+
+
+@optimizers.register()
+def adam(
+    parameters: Parameters,
+    *,
+    lr: Number = 2e-4,  # step size
+    beta1: Number = 0.0,  # momentum; GANs with a zero-centred penalty do best without
+    beta2: Number = 0.99,  # decay of the squared gradient's average
+    eps: float = 1e-8,
+) -> torch.optim.Optimizer:
+    """Adam (Kingma, Ba 2014, arXiv 1412.6980), fused: one kernel for all parameters, on CPU too."""
+    return torch.optim.Adam(parameters, lr=lr, betas=_betas(beta1, beta2), eps=eps, fused=True)
+
+
+@optimizers.register()
+def adamw(
+    parameters: Parameters,
+    *,
+    lr: Number = 1e-4,
+    beta1: Number = 0.0,
+    beta2: Number = 0.9,
+    eps: float = 1e-8,
+    weight_decay: Number = 0.01,  # decoupled from the gradient, in units of lr
+) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov, Hutter 2017, arXiv 1711.05101)."""
+    return torch.optim.AdamW(
+        parameters, lr=lr, betas=_betas(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=True
+    )
+
+
+@optimizers.register()
+def rmsprop(
+    parameters: Parameters,
+    *,
+    lr: Number = 5e-5,
+    alpha: Number = 0.99,  # decay of the squared gradient's average
+    eps: float = 1e-8,
+) -> torch.optim.Optimizer:
+    """RMSprop (Hinton 2012), the optimizer of the original WGAN."""
+    return torch.optim.RMSprop(parameters, lr=lr, alpha=alpha, eps=eps)
+
+
+@optimizers.register()
+def sgd(
+    parameters: Parameters,
+    *,
+    lr: Number = 0.01,
+    momentum: Number = 0.0,
+) -> torch.optim.Optimizer:
+    """Stochastic gradient descent."""
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum)
+
+
+class Tuned:
+    """An optimizer whose options follow their schedules."""
+
+    def __init__(self, part: Part, parameters: Parameters) -> None:
+        self.options = dict(optimizers.bind(part.name, part.options))
+        self.optimizer = optimizers[part.name](parameters, **self._values(0, 1))
+
+    def _values(self, seen: int, budget: int) -> dict[str, Any]:
+        return {name: value_at(option, seen, budget) for name, option in self.options.items()}
+
+    def tune(self, seen: int, budget: int) -> None:
+        """Set every option to what it is after `seen` of `budget` images."""
+        values = self._values(seen, budget)
+        if "beta1" in values:
+            values["betas"] = _betas(values.pop("beta1"), values.pop("beta2"))
+        for group in self.optimizer.param_groups:
+            group.update(values)

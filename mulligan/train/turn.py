@@ -1,0 +1,106 @@
+"""One player's turn: the same for every GAN, task and rank."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from mulligan.core.batch import Batch
+from mulligan.core.recipe import Term, value_at
+from mulligan.core.step import Constraint, Loss, Penalty, Side, Step
+from mulligan.train.optim import Tuned
+
+Report = dict[str, Tensor]  # every number a turn produced, one per sample: (B,)
+
+
+@dataclass
+class Deal:
+    """What a turn is played with. `fake` is G's answer to `z`, kept with its graph when G's own turn will use it."""
+
+    batch: Batch
+    z: Tensor
+    fake: Tensor | None = None
+
+
+@dataclass
+class Player:
+    """A network, its optimizer, and what is asked of it beside the adversarial loss."""
+
+    side: Side
+    net: nn.Module
+    tuned: Tuned
+    penalties: Mapping[str, tuple[Term, Penalty]] = field(default_factory=dict)
+    constraints: Mapping[str, tuple[Term, Constraint]] = field(default_factory=dict)
+    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
+
+
+def adversarial(loss: Loss, step: Step) -> Tensor:
+    """The loss of the step's player, summed over D's heads, averaged over all but the batch: (B,)."""
+    if step.side == "d":
+        per_head = map(loss.d, step.on_real.logits, step.on_fake.logits)
+    elif loss.g_sees_real:
+        per_head = map(loss.g, step.on_real.logits, step.on_fake.logits)
+    else:
+        per_head = map(loss.g, step.on_fake.logits)
+    return torch.stack([each.flatten(1).mean(1) if each.ndim > 1 else each for each in per_head]).sum(0)
+
+
+def turn(
+    player: Player,
+    opponent: Player,
+    loss: Loss,
+    deals: Sequence[Deal],
+    *,
+    index: int,  # how many turns this player has had: lazy terms count by it
+    seen: int,  # images shown so far, and the budget: schedules read both
+    budget: int,
+    keep_fakes: bool = False,  # leave G's graph in the deals, for its own turn
+    autocast: contextlib.AbstractContextManager | None = None,
+) -> Report:
+    """Play one turn: every deal forward and backward, then one step of the player's optimizer."""
+    side = player.side
+    G, D = (player.net, opponent.net) if side == "g" else (opponent.net, player.net)
+    G.requires_grad_(side == "g" or keep_fakes)
+    D.requires_grad_(side == "d")
+    due = {name: (term, rule) for name, (term, rule) in player.penalties.items() if index % term.every == 0}
+    watched = {which for _, rule in due.values() for which in rule.grad_of}
+
+    player.tuned.tune(seen, budget)
+    player.tuned.optimizer.zero_grad(set_to_none=True)
+    reports: list[Report] = []
+    for deal in deals:
+        with autocast or contextlib.nullcontext():
+            fake = G(deal.z, deal.batch.cond) if deal.fake is None else deal.fake
+            if side == "d":
+                deal.fake = fake if keep_fakes else None
+                fake = fake.detach()
+            real = deal.batch.real.detach()
+            step = Step(
+                side=side, G=G, D=D, z=deal.z, cond=deal.batch.cond,
+                real=real.requires_grad_() if "real" in watched else real,
+                fake=fake.requires_grad_() if "fake" in watched else fake,
+            )  # fmt: skip
+            report = {f"{side}/adversarial": adversarial(loss, step)}
+            for name, (term, rule) in due.items():
+                report[f"{side}/{name}"] = value_at(term.weight, seen, budget) * term.every * rule.fn(step)
+            total = torch.stack(list(report.values())).sum(0).mean() / len(deals)
+        player.scaler.scale(total).backward()
+        if side == "d":
+            report["d/real"] = mean_logit(step.on_real.logits)
+            report["d/fake"] = mean_logit(step.on_fake.logits)
+        reports.append({name: value.detach() for name, value in report.items()})
+    player.scaler.step(player.tuned.optimizer)
+    player.scaler.update()
+    for term, rule in player.constraints.values():
+        if index % term.every == 0:
+            rule.fn(step, value_at(term.weight, seen, budget))
+    return {name: torch.cat([report[name] for report in reports]) for name in reports[0]}
+
+
+def mean_logit(logits: Sequence[Tensor]) -> Tensor:
+    """What D thinks of each sample, all heads together: (B,)."""
+    return torch.stack([head.flatten(1).mean(1) if head.ndim > 1 else head for head in logits]).mean(0)

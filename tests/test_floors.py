@@ -1,0 +1,62 @@
+"""Imports only ever point down: the house stands on its floors."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "mulligan"
+# floor of every package and module; those on one floor never import each other
+FLOORS = {
+    "core": 0,
+    "nn": 1,
+    "data": 2, "tasks": 2, "models": 2, "losses": 2, "terms": 2, "metrics": 2, "zoo": 2, "augment": 2,
+    "train": 3, "use": 3,
+    "api": 4,
+    "cli": 5, "web": 5, "__main__": 6,
+}  # fmt: skip
+ONLY = {"train": {"core"}, "use": {"core"}, "cli": {"api", "core"}, "web": {"api", "core"}}
+ALSO = {"zoo": {"models", "losses", "terms"}}  # a recipe may name what it is made of
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def place(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.parent != ROOT or p.name != "__init__.py"], ids=str)
+def test_imports_point_down(path: Path) -> None:
+    here = place(path)
+    assert here in FLOORS, f"{here} has no floor: give it one in the architecture first"
+    for name in imported(path):
+        top, _, rest = name.partition(".")
+        there = rest.partition(".")[0]
+        if top != "mulligan" or there == here or there == "__version__":
+            continue
+        allowed = FLOORS[there] < FLOORS[here] if here not in ONLY else there in ONLY[here]
+        assert allowed or there in ALSO.get(here, ()), f"{here} imports {there}"
+
+
+def test_the_command_line_never_imports_torch() -> None:
+    for path in [ROOT / "cli.py", *(ROOT / "web").rglob("*.py")]:
+        if path.exists():
+            assert not any(name.partition(".")[0] in ("torch", "numpy") for name in imported(path)), path
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_no_attic(path: Path) -> None:
+    assert path.stem not in {"utils", "misc", "helpers", "common"}
+    assert len(path.read_text().splitlines()) <= 400, f"{path} is two rooms"

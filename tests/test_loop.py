@@ -1,0 +1,187 @@
+"""The loop: one turn does what its equations say, and a game goes on bit for bit from any checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from toys import HINGE, ToyD, toy_game
+
+from mulligan.core.recipe import Schedule, Term
+from mulligan.core.step import Loss, Penalty
+from mulligan.train import checkpoint
+from mulligan.train.budget import converged, milestones
+from mulligan.train.ema import MovingAverage
+from mulligan.train.loop import Game, State, Stop, play, play_step, restore, tensors_of
+
+
+class Quiet:
+    """A table that only keeps what it is handed."""
+
+    def __init__(self, folder: Path | None = None, leave_after: int | None = None) -> None:
+        self.folder, self.leave_after = folder, leave_after
+        self.reports, self.looks = [], []
+
+    def report(self, state, report):
+        self.reports.append(report)
+
+    def milestone(self, state):
+        self.looks.append(state.images)
+
+    def save(self, state: State) -> None:
+        if self.folder:
+            checkpoint.write_step(self.folder, state.step, tensors_of(self.game), dataclasses.asdict(state))
+
+    def interrupted(self) -> bool:
+        return self.leave_after is not None and len(self.reports) >= self.leave_after
+
+
+def run(game: Game, steps: int, table: Quiet | None = None, state: State | None = None) -> Stop:
+    table = table or Quiet()
+    table.game = game
+    budget = steps * game.batch * game.d_turns
+    return play(game, state or State(), table, budget=budget, milestones=milestones(budget))
+
+
+def weights(game: Game) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in tensors_of(game).items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 7), (1, 4, 4), (1, 2, 4, 4)], ids=["rank 0", "rank 1", "rank 2", "rank 3"])
+def test_every_rank_learns(shape: tuple[int, ...]) -> None:
+    game, table = toy_game(shape), Quiet()
+    before = weights(game)
+    assert run(game, 20, table).status == "finished"
+    after = weights(game)
+    assert not any(torch.equal(before[name], after[name]) for name in before if name.endswith("weight"))
+    assert set(table.reports[0]) == {"d/adversarial", "d/real", "d/fake", "g/adversarial"}
+    assert all(value.shape == (8,) for value in table.reports[0].values())
+    late = table.reports[-1]
+    assert late["d/real"].mean() > late["d/fake"].mean(), "D tells real from fake in this direction"
+
+
+def test_one_step_by_hand() -> None:
+    """D's step, then G's against the new D, written out with plain autograd."""
+    game, by_hand = toy_game(), toy_game()
+    torch.manual_seed(0)
+    from mulligan.core.seeding import seed_step
+
+    play_step(game, State(), budget=100)
+    G, D = by_hand.g.net, by_hand.d.net
+    seed_step(0, 0, 0, 0)
+    z, real = torch.randn(8, 4), by_hand.deal(0, 8).real
+    fake = G(z, None)
+    loss = HINGE.d(D(real, None).logits[0], D(fake.detach(), None).logits[0]).mean()
+    by_hand.d.tuned.optimizer.zero_grad()
+    loss.backward()
+    by_hand.d.tuned.optimizer.step()
+    by_hand.g.tuned.optimizer.zero_grad()
+    (-D(G(z, None), None).logits[0]).mean().backward()
+    by_hand.g.tuned.optimizer.step()
+    for mine, theirs in zip(game.g.net.parameters(), G.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    for mine, theirs in zip(game.d.net.parameters(), D.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_accumulation_gives_the_same_gradient() -> None:
+    whole, split = toy_game(share_fakes=False), toy_game(share_fakes=False, accumulate=4)
+    play_step(whole, State(), 100)
+    play_step(split, State(), 100)
+    for a, b in zip(whole.d.net.parameters(), split.d.net.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_d_is_asked_no_more_than_needed() -> None:
+    plain, relativistic = toy_game(), toy_game(loss=Loss(d=lambda r, f: f - r, g=lambda r, f: r - f, g_sees_real=True))
+    for game, calls in ((plain, 3), (relativistic, 4)):
+        play_step(game, State(), 100)
+        assert isinstance(game.d.net, ToyD) and game.d.net.calls == calls
+
+
+def test_penalties_share_ds_forward_and_are_lazy() -> None:
+    seen = []
+
+    def fn(step):
+        seen.append(step.real.requires_grad)
+        return step.on_real.logits[0].square()
+
+    lazy = Penalty("d", fn, grad_of=("real",))
+    game, table = toy_game(penalties=[("own", Term(0.5, every=3), lazy)]), Quiet()
+    run(game, 6, table)
+    assert seen == [True, True]
+    with_penalty = [("d/own" in report) for report in table.reports]
+    assert with_penalty == [True, False, False, True, False, False]
+    assert game.d.net.calls == 6 * 3
+
+
+def test_schedules_reach_the_optimizer() -> None:
+    game = toy_game()
+    game.d.tuned.options["lr"] = Schedule("linear", 1.0, 0.0)
+    game.d.tuned.tune(seen=25, budget=100)
+    assert game.d.tuned.optimizer.param_groups[0]["lr"] == 0.75
+
+
+@pytest.mark.parametrize("settings", [{}, {"share_fakes": False, "d_turns": 2}, {"accumulate": 2}])
+@pytest.mark.parametrize("broken_at", [1, 7, 12])
+def test_a_broken_game_goes_on_bit_for_bit(tmp_path: Path, broken_at: int, settings: dict) -> None:
+    whole = toy_game(dropout=0.3, **settings)
+    run(whole, 13)
+    assert run(toy_game(dropout=0.3, **settings), 13, Quiet(tmp_path, leave_after=broken_at)).status == "interrupted"
+    found, _ = checkpoint.read_last(tmp_path)
+    game = toy_game(dropout=0.3, **settings)
+    for net in (game.g.net, game.d.net, game.ema.net):
+        torch.nn.init.zeros_(next(net.parameters()))  # all of it must come from the checkpoint
+    state = restore(game, found)
+    assert state.step == broken_at
+    run(game, 13, state=state)
+    assert same(weights(game), weights(whole))
+
+
+def test_another_attempt_throws_other_dice() -> None:
+    first, second, again = toy_game(), toy_game(), toy_game()
+    play_step(first, State(), 100)
+    play_step(second, State(attempt=1), 100)
+    play_step(again, State(), 100)
+    assert same(weights(first), weights(again))
+    assert not same(weights(first), weights(second))
+
+
+def test_milestones_come_once_and_end_with_the_budget() -> None:
+    table = Quiet()
+    run(toy_game(), 40, table)
+    assert table.looks == sorted(set(table.looks)) and table.looks[-1] == 40 * 8
+    places = milestones(100_000)
+    assert places[-1] == 100_000 and len(places) == 21
+    assert milestones(3) == [1, 2, 3] or milestones(3)[-1] == 3
+
+
+def test_moving_average_has_the_stated_half_life() -> None:
+    net = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(net.weight)
+    average = MovingAverage(net)
+    torch.nn.init.ones_(net.weight)
+    for _ in range(10):
+        average.update(net, images=8, half_life=80.0)
+    assert average.net.weight.item() == pytest.approx(0.5)
+    average.update(net, images=8, half_life=0.0)
+    assert average.net.weight.item() == 1.0
+
+
+def history(values: list[float], se: float) -> list[dict]:
+    return [{"images": i, "kid": value, "kid_se": se} for i, value in enumerate(values)]
+
+
+def test_convergence_needs_more_than_noise() -> None:
+    improving = history([1 / (i + 1) for i in range(16)], se=1e-4)
+    flat = history([1, 0.5, 0.3, 0.2, 0.11, 0.1, 0.1, 0.099, 0.101, 0.1, 0.0995, 0.1005], se=0.01)
+    assert converged(improving, "kid") is None
+    assert converged(flat[:8], "kid") is None, "too short to tell"
+    why = converged(flat, "kid")
+    assert why and "0.1" in why

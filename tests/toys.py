@@ -1,0 +1,64 @@
+"""The smallest G and D that take part in a game, of any rank."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mulligan.core.batch import Batch, Judgement
+from mulligan.core.recipe import Part
+from mulligan.core.step import Loss
+from mulligan.train.ema import MovingAverage
+from mulligan.train.loop import Game
+from mulligan.train.optim import Tuned
+from mulligan.train.turn import Player
+
+
+class ToyG(nn.Module):
+    z_shape = (4,)
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+        self.net = nn.Linear(4, torch.Size(shape).numel())
+
+    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
+        return self.net(z).tanh().unflatten(1, self.shape)
+
+
+class ToyD(nn.Module):
+    def __init__(self, shape: tuple[int, ...], dropout: float = 0.0) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(shape).numel(), 8), nn.Tanh(), nn.Dropout(dropout))
+        self.head = nn.Linear(8, 1)
+        self.calls = 0
+
+    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+        self.calls += 1
+        h = self.net(x)
+        return Judgement([self.head(h).squeeze(1)], [h])
+
+
+HINGE = Loss(d=lambda real, fake: (1 - real).relu() + (1 + fake).relu(), g=lambda fake: -fake)
+
+
+def toy_game(shape: tuple[int, ...] = (1, 4, 4), *, dropout: float = 0.0, penalties=(), **settings) -> Game:
+    """A hinge game on seeded noise; `settings` are fields of Game."""
+    torch.manual_seed(0)
+    G, D = ToyG(shape), ToyD(shape, dropout)
+    data = torch.rand(50, *shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    adam = Part("adam", lr=0.01)
+    mine = {side: {name: pair for name, *pair in penalties if pair[1].side == side} for side in "gd"}
+
+    def deal(position: int, count: int) -> Batch:
+        return Batch(data[torch.arange(position, position + count) % len(data)], None)
+
+    return Game(
+        g=Player("g", G, Tuned(adam, G.parameters()), mine["g"]),
+        d=Player("d", D, Tuned(adam, D.parameters()), mine["d"]),
+        ema=MovingAverage(G),
+        **{
+            "ema_half_life": 20.0, "loss": HINGE, "deal": deal, "z_shape": G.z_shape, "class_counts": (),
+            "device": torch.device("cpu"), "batch": 8, **settings,
+        },
+    )  # fmt: skip
