@@ -115,8 +115,9 @@ def play_step(game: Game, state: State, budget: int) -> Report:
     if not keep:
         deals = _deals(game, position + game.d_turns * game.batch)
     report |= turn(game.g, game.d, deals=deals, index=state.step, autocast=game.autocast(), **common)
-    shown = game.batch * game.d_turns
-    game.ema.update(game.g.net, shown, value_at(game.ema_half_life, state.images, budget))
+    # the average never remembers longer than a tenth of what was shown, or early weights would linger (StyleGAN2-ADA)
+    half_life = min(value_at(game.ema_half_life, state.images, budget), 0.1 * state.images)
+    game.ema.update(game.g.net, game.batch * game.d_turns, half_life)
     return report
 
 

@@ -1,0 +1,151 @@
+"""From a recipe, which is data, to a game that can be played."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import json
+import pkgutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mulligan.core import registry
+from mulligan.core.batch import Batch, to_float
+from mulligan.core.errors import UserError
+from mulligan.core.recipe import Part, Recipe, Term
+from mulligan.core.run import read_json
+from mulligan.core.seeding import endless_order, mix
+from mulligan.core.step import Constraint, Penalty
+from mulligan.data import ImageData
+from mulligan.train.ema import MovingAverage
+from mulligan.train.loop import Game
+from mulligan.train.optim import Tuned
+from mulligan.train.turn import Player
+
+PART_PACKAGES = ("models", "tasks", "zoo", "metrics")
+PART_MODULES = ("losses", "terms", "train.optim")
+
+
+@functools.cache
+def load_parts() -> None:
+    """Import every module that registers parts, so that names can be looked up. A new file needs no entry anywhere."""
+    for name in PART_MODULES:
+        importlib.import_module(f"mulligan.{name}")
+    for name in PART_PACKAGES:
+        package = importlib.import_module(f"mulligan.{name}")
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+
+
+def recipe_named(recipe: str | Path | Recipe | None, settings: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe by name, by JSON file, or as it is; with `settings` applied, resolved."""
+    load_parts()
+    match recipe:
+        case Recipe():
+            found = recipe
+        case None:
+            found = registry.recipes["digits"]()
+        case str(name) if name in registry.recipes:
+            found = registry.recipes[name]()
+        case path if Path(path).suffix == ".json":
+            found = Recipe.read(read_json(Path(path)), where=str(path))
+        case name:
+            found = registry.recipes[str(name)]()  # refuses, with the nearest names
+    return found.with_set(settings or {})
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`auto` is the fastest of CUDA, MPS and the CPU that is here."""
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device("cuda" if here["cuda"] else "mps" if here["mps"] else "cpu")
+    kind = name.partition(":")[0]
+    if kind not in here:
+        raise UserError(f"--device {name}: valid: auto, {', '.join(here)}")
+    if not here[kind]:
+        raise UserError(f"--device {name}: this machine has none that torch can use; --device auto takes what is here")
+    return torch.device(name)
+
+
+def pick_precision(wanted: str, device: torch.device) -> str:
+    """`auto` is bf16 on a GPU that computes in it, else fp32."""
+    if wanted == "auto":
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if wanted == "fp16" and device.type != "cuda":
+        raise UserError(f"precision=fp16 needs a CUDA device, this run is on {device.type}; use bf16 or fp32")
+    return wanted
+
+
+def autocast_for(precision: str, device: torch.device) -> Callable[[], contextlib.AbstractContextManager]:
+    if precision == "fp32":
+        return contextlib.nullcontext
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float16
+    return lambda: torch.autocast(device.type, dtype)
+
+
+def build_networks(recipe: Recipe, shape: tuple[int, ...], classes: int, device: torch.device) -> tuple[nn.Module, nn.Module]:
+    """G and D with their initial weights, a function of the recipe's parts and torch's seed."""
+    G = recipe.generator.build(registry.generators, shape, classes)
+    D = recipe.discriminator.build(registry.discriminators, shape, classes)
+    # channels-last: what oneDNN and cuDNN compute images in, so nothing is reordered on the way
+    layout = torch.channels_last if len(shape) == 3 else torch.preserve_format
+    return G.to(device, memory_format=layout), D.to(device, memory_format=layout)
+
+
+def build_rules(terms: Mapping[str, Term]) -> dict[str, tuple[Term, Penalty | Constraint]]:
+    return {name: (term, Part(name, **term.options).build(registry.terms)) for name, term in terms.items()}
+
+
+def build_game(recipe: Recipe, data: ImageData, *, seed: int, device: torch.device, precision: str) -> Game:
+    """Everything the loop plays with, at its beginning."""
+    torch.manual_seed(mix("weights", seed))
+    task = recipe.task.build(registry.tasks, data)
+    G, D = build_networks(recipe, data.shape, task.classes, device)
+    rules = build_rules(recipe.terms)
+
+    def player(side: str, net: nn.Module, part: Part) -> Player:
+        mine = {name: (term, rule) for name, (term, rule) in rules.items() if rule.side == side}
+        return Player(
+            side=side,
+            net=net.train(),
+            tuned=Tuned(part, net.parameters()),
+            penalties={name: pair for name, pair in mine.items() if isinstance(pair[1], Penalty)},
+            constraints={name: pair for name, pair in mine.items() if isinstance(pair[1], Constraint)},
+            scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
+        )
+
+    def deal(position: int, count: int) -> Batch:
+        batch = task.batch(data.train[endless_order(len(data.train), seed, position, count)])
+        cond = None if batch.cond is None else batch.cond.to(device)
+        return Batch(to_float(batch.real.to(device, non_blocking=True)), cond)
+
+    return Game(
+        g=player("g", G, recipe.optimizer.generator),
+        d=player("d", D, recipe.optimizer.discriminator),
+        ema=MovingAverage(G),
+        ema_half_life=recipe.ema,
+        loss=recipe.loss.build(registry.losses),
+        deal=deal,
+        z_shape=G.z_shape,
+        class_counts=tuple(data.class_counts) if task.classes else (),
+        device=device,
+        batch=recipe.batch,
+        accumulate=recipe.accumulate,
+        d_turns=recipe.d_turns,
+        share_fakes=recipe.share_fakes,
+        autocast=autocast_for(precision, device),
+        seed=seed,
+    )
+
+
+def parameters_of(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def same_json(a: Any, b: Any) -> bool:
+    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)

@@ -1,0 +1,77 @@
+"""Samples of a generator measured against held-out images, always by the same protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from mulligan.core import registry
+from mulligan.core.errors import UserError
+from mulligan.core.recipe import Part
+from mulligan.core.seeding import mix
+from mulligan.data import ImageData
+from mulligan.metrics.distances import measure
+from mulligan.metrics.protocol import Protocol, extract
+from mulligan.use.sample import draw
+
+BLOCK = 500  # real images read at once
+MOST = 10_000  # images on each side at most
+
+
+class Judge:
+    """A feature net, the features of the real images, and a count of samples to compare with them."""
+
+    def __init__(
+        self,
+        data: ImageData,
+        features: str | Part = "auto",
+        device: torch.device | str = "cpu",
+        *,
+        split: str = "heldout",
+        num_fake: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        part = Part.read(choose_features(features, data))
+        self.device = device
+        self.net = part.build(registry.features)
+        indices, split = real_indices(data, split)
+        blocks = np.array_split(indices, -(-len(indices) // BLOCK))
+        self.real = extract(self.net, map(data.images, blocks), device)
+        self.protocol = Protocol(
+            features=part.name,
+            features_stamp=self.net.stamp,
+            resize=self.net.resizing,
+            num_real=len(indices),
+            num_fake=num_fake or len(indices),
+            split=split,
+            data=data.name,
+            data_fingerprint=data.fingerprint,
+            seed=seed,
+        )
+
+    def measure(self, G: nn.Module, *, class_counts: Sequence[int] = ()) -> dict[str, float]:
+        """Metrics of samples of G, always the same ones."""
+        told = self.protocol
+        blocks = draw(G, told.num_fake, seed=mix("judge", told.seed), class_counts=class_counts, device=self.device)
+        return measure(self.real, extract(self.net, (images for images, _ in blocks), self.device), k=told.k)
+
+
+def choose_features(features: str | Part, data: ImageData) -> str | Part:
+    """`auto` is the digit net for digits; for anything else the random net, which needs no download but is weak."""
+    if features != "auto":
+        return features
+    return "digits" if data.name == "digits" else "random"
+
+
+def real_indices(data: ImageData, split: str) -> tuple[np.ndarray, str]:
+    """Indices of a split, at most `MOST`, evenly spread. Data too small to hold any out is judged by its training part."""
+    splits = {"heldout": data.heldout, "train": data.train}
+    if split not in splits:
+        raise UserError(f"--split {split}: valid: {', '.join(splits)}")
+    if split == "heldout" and len(data.heldout) < 8:
+        split = "train"
+    indices = splits[split]
+    return indices[np.linspace(0, len(indices) - 1, min(len(indices), MOST)).astype(np.int64)], split

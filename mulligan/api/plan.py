@@ -1,0 +1,103 @@
+"""A run thought through before it starts: its device, its networks, its budget, and what it will cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+import time
+
+import torch
+
+from mulligan.api.build import build_game, parameters_of, pick_device, pick_precision
+from mulligan.api.judge import Judge
+from mulligan.core.recipe import Recipe
+from mulligan.core.seeding import mix
+from mulligan.data import ImageData
+from mulligan.train.budget import images_in, milestones
+from mulligan.train.loop import Game, State, play_step
+from mulligan.use.sample import draw
+
+CALIBRATE = 3.0  # seconds of steps timed to turn minutes into images
+GRID = 64  # samples in a grid of fixed noise
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A run thought through before it starts. `seconds` and `images_per_second` are None where nothing was timed."""
+
+    recipe: Recipe
+    data: ImageData
+    judge: Judge
+    device: torch.device
+    precision: str
+    seed: int
+    budget_images: int
+    by_class: bool = False
+    parameters: dict[str, int] = dataclasses.field(default_factory=dict)
+    images_per_second: float | None = None
+    seconds: float | None = None
+
+    def new_game(self) -> Game:
+        return build_game(self.recipe, self.data, seed=self.seed, device=self.device, precision=self.precision)
+
+
+def prepare(
+    data: ImageData,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: str,
+    features: str,
+    started: float,
+    timed: bool,
+    budget_images: int | None = None,
+) -> Plan:
+    """Choose device and precision, build the networks once, and fix the budget in images.
+
+    The budget is `budget_images` where it was fixed before; else it follows from the recipe's. Minutes are turned into
+    images by timing some steps and one look at the samples of a game that is then thrown away; so is any run if `timed`.
+    """
+    on = pick_device(device)
+    precision = pick_precision(recipe.precision, on)
+    plan = Plan(recipe, data, Judge(data, features, on, seed=seed), on, precision, seed, budget_images or 0)
+    game = plan.new_game()
+    plan = dataclasses.replace(
+        plan,
+        by_class=bool(game.class_counts),
+        parameters={"generator": parameters_of(game.g.net), "discriminator": parameters_of(game.d.net)},
+    )
+    if budget_images and not timed:
+        return plan
+    rate, per_look, fixed = None, 0.0, 0.0
+    if timed or recipe.budget.minutes is not None:
+        rate = _images_per_second(game)
+        begun = time.monotonic()
+        plan.judge.measure(game.ema.net, class_counts=game.class_counts)
+        draw_grid(game, seed)
+        per_look = 1.2 * (time.monotonic() - begun)  # and what it takes to write it all down
+        fixed = begun - started + per_look + 2.0  # spent already, and the report at the end
+    images = budget_images or images_in(recipe.budget, len(data.train), rate, fixed, per_look)
+    step = game.batch * game.d_turns
+    images = math.ceil(images / step) * step
+    seconds = rate and fixed + images / rate + per_look * len(milestones(images))
+    return dataclasses.replace(plan, budget_images=images, images_per_second=rate, seconds=seconds)
+
+
+def _images_per_second(game: Game) -> float:
+    """Speed of a game that is thrown away: the mean of its steps but the first few, which warm up."""
+    state, times = State(), []
+    begun = time.monotonic()
+    while len(times) < 8 or time.monotonic() - begun < CALIBRATE:
+        start = time.monotonic()
+        report = play_step(game, state, budget=1 << 40)
+        report["d/adversarial"].sum().item()  # waits for the device
+        times.append(time.monotonic() - start)
+        state.step += 1
+    return game.batch * game.d_turns / statistics.mean(times[3:])
+
+
+def draw_grid(game: Game, seed: int) -> torch.Tensor:
+    """The same noise and classes at every look: uint8 (GRID, C, H, W)."""
+    blocks = draw(game.ema.net, GRID, seed=mix("grid", seed), class_counts=game.class_counts, device=game.device)
+    return torch.cat([images for images, _ in blocks])

@@ -1,0 +1,132 @@
+"""A trained model, by its run folder."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mulligan.api.build import build_networks, load_parts, pick_device
+from mulligan.api.judge import Judge
+from mulligan.core import registry
+from mulligan.core.errors import UserError
+from mulligan.core.recipe import Recipe
+from mulligan.core.run import RunFolder, read_json
+from mulligan.data import ImageData, open_data
+from mulligan.train import checkpoint
+from mulligan.use.pictures import save_images
+from mulligan.use.sample import draw
+
+
+class Run:
+    """What `train` leaves and `load` finds: `run.sample(64)`, `run.evaluate()`, `run.summary`, `run.path`.
+
+    Raises UserError, naming the file, when the folder is no run or something in it is not whole.
+    """
+
+    def __init__(self, path: str | Path, *, device: str = "auto", which: str = "best") -> None:
+        load_parts()
+        self.folder = RunFolder(path)
+        self.path = self.folder.path
+        if not self.path.is_dir():
+            raise UserError(f"{self.path}: no such run folder")
+        self.description = read_json(self.folder.run)
+        self.recipe = Recipe.read(read_json(self.folder.recipe), where=str(self.folder.recipe))
+        self.device = pick_device(device)
+        self.which = which
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return read_json(self.folder.summary)
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes that G is told; [] where it is told none."""
+        return self.description["data"]["classes"] if self.description["by_class"] else []
+
+    @functools.cached_property
+    def checkpoint(self) -> checkpoint.Checkpoint:
+        """The best checkpoint, or the last where none was judged yet or `which` is "last"."""
+        best = self.folder.checkpoints / f"{checkpoint.BEST}.safetensors"
+        if self.which == "best" and best.exists():
+            return checkpoint.read(best)
+        last, passed_over = checkpoint.read_last(self.folder.checkpoints)
+        if last is None:
+            raise UserError(passed_over[0] if passed_over else f"{self.folder.checkpoints}: holds no checkpoint yet")
+        return last
+
+    @functools.cached_property
+    def G(self) -> nn.Module:
+        """The moving average of the generator, ready to sample: `G(z, cond)` -> images in [-1, 1]."""
+        shape = tuple(self.description["data"]["shape"])
+        G, _ = build_networks(self.recipe, shape, len(self.classes), self.device)
+        try:
+            G.load_state_dict(checkpoint.unflatten("ema", self.checkpoint.tensors))
+        except RuntimeError as error:
+            raise UserError(f"{self.folder.checkpoints}: its weights do not fit {self.folder.recipe}: {error}") from None
+        return G.eval().requires_grad_(False)
+
+    def class_id(self, name: str | int | None) -> int | None:
+        """A class by its name or its number."""
+        if name is None:
+            return None
+        if not self.classes:
+            raise UserError(f"{self.path}: was trained without classes; --class needs a run trained by class")
+        if str(name) in self.classes:
+            return self.classes.index(str(name))
+        raise UserError(f"class {name!r} is not one of {', '.join(self.classes)}")
+
+    def draw(
+        self, n: int, *, seed: int = 0, class_: str | int | None = None, truncation: float = 1.0
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Blocks of samples as they are made: uint8 (b, C, *space), and their class ids or None."""
+        if n < 1:
+            raise UserError(f"-n {n}: at least 1")
+        counts = self.description["data"]["class_counts"] if self.classes else ()
+        return draw(
+            self.G, n, seed=seed, class_counts=counts, wanted=self.class_id(class_), truncation=truncation,
+            device=self.device,
+        )  # fmt: skip
+
+    def sample(
+        self,
+        n: int = 64,
+        *,
+        seed: int = 0,
+        class_: str | int | None = None,
+        truncation: float = 1.0,
+        out: str | Path | None = None,
+    ) -> Tensor:
+        """`n` samples, uint8 (n, C, *space); also written to `out` (.png grid, .npz, or a folder) if given.
+
+        Sample i of a seed is the same picture whatever `n` is.
+        """
+        blocks = list(self.draw(n, seed=seed, class_=class_, truncation=truncation))
+        images = torch.cat([images for images, _ in blocks])
+        if out is not None:
+            labels = torch.cat([ids for _, ids in blocks]) if self.classes else None
+            save_images(Path(out), images, labels)
+        return images
+
+    def open_data(self) -> ImageData:
+        """The data set that the run was trained on, refused if it has changed since."""
+        asked = dict(self.description["asked"]["data"])
+        data = open_data(asked.pop("spec"), **asked)
+        if data.fingerprint != self.description["data"]["fingerprint"]:
+            raise UserError(f"{self.description['data']['spec']}: its images have changed since {self.path} was trained")
+        return data
+
+    def evaluate(
+        self, *, features: str = "auto", split: str = "heldout", samples: int | None = None, seed: int = 0
+    ) -> dict[str, Any]:
+        """Measure samples against real images: {"metrics": {...}, "protocol": {...}}, JSON throughout."""
+        judge = Judge(self.open_data(), features, self.device, split=split, num_fake=samples, seed=seed)
+        counts = self.description["data"]["class_counts"] if self.classes else ()
+        metrics = judge.measure(self.G, class_counts=counts)
+        maker = f"{self.path.name} after {self.checkpoint.state['images']:,} images"
+        return {"metrics": metrics, "protocol": {**judge.protocol.as_dict(), "checkpoint": maker}}

@@ -1,0 +1,254 @@
+"""One run from its command to its report: what is asked, what it will cost, the loop, and what is left behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from mulligan import __version__
+from mulligan.api.build import recipe_named
+from mulligan.api.host import Host, peak_memory
+from mulligan.api.plan import Plan, prepare
+from mulligan.api.runs import Run
+from mulligan.core.errors import UserError
+from mulligan.core.recipe import Budget, Recipe
+from mulligan.core.run import RunFolder, read_json, write_json
+from mulligan.data import ImageData, open_data
+from mulligan.train import checkpoint
+from mulligan.train.budget import milestones
+from mulligan.train.loop import State, play, restore
+from mulligan.use.progress import ProgressLine
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """How a data set is read; the same names as `data.open_data`'s."""
+
+    size: tuple[int, int] | int | None = None
+    labels: bool = False
+    channels: int | None = None
+    max_bad: float = 0.10
+
+
+def train(
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    recipe: str | Path | Recipe | None = None,
+    minutes: float | None = None,
+    images: int | None = None,
+    epochs: float | None = None,
+    converge: bool = False,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    options: DataOptions = DataOptions(),
+    features: str = "auto",
+    device: str = "auto",
+    quiet: bool = False,
+    command: Sequence[str] = (),
+) -> Run:
+    """Train a GAN on `data` into the run folder `out`, or go on with the run that is there; returns the run.
+
+    Args:
+        data: "digits", a folder or zip of images, an .npz, or an IDX file.
+        out: the run folder; by default one under runs/ that is new, or holds this very run unfinished.
+        recipe: a name (`mulligan zoo`), a .json file or a Recipe; by default "digits".
+        minutes, images, epochs, converge: when to stop; whichever comes first. None of them: as the recipe says.
+        settings: changes to the recipe by dotted path, {"generator.width": 128}.
+        features: feature net for the tracked metric.
+
+    Raises:
+        UserError: for anything not usable as given, including an `out` that holds something else.
+        OSError: full disk or read-only folder; the run so far is kept.
+    """
+    started = time.monotonic()
+    wanted = with_budget(recipe_named(recipe, settings), minutes, images, epochs, converge)
+    asked = json.loads(
+        json.dumps(
+            {
+                "data": {"spec": str(data), **dataclasses.asdict(options)},
+                "recipe": wanted.as_json(),
+                "seed": seed,
+                "features": features,
+            }
+        )
+    )  # as run.json will hold it, so that the two compare
+    run = RunFolder(out) if out is not None else _free_folder(Path(str(data)).stem, wanted.name, asked)
+    _check_same(run, asked)
+    run.path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run.path / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{run.path}: another process is training here; choose another --out") from None
+    with lock:
+        return _train(run, asked, wanted, options, device, quiet, command, started)
+
+
+def dry_run(
+    data: str | Path,
+    *,
+    recipe: str | Path | Recipe | None = None,
+    minutes: float | None = None,
+    images: int | None = None,
+    epochs: float | None = None,
+    converge: bool = False,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    options: DataOptions = DataOptions(),
+    features: str = "auto",
+    device: str = "auto",
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """What `train` with the same arguments would do, as JSON: recipe, sizes, predicted time and memory. Writes no run."""
+    started = time.monotonic()
+    wanted = with_budget(recipe_named(recipe, settings), minutes, images, epochs, converge)
+    images_of = _open(str(data), options, quiet)
+    plan = prepare(images_of, wanted, seed=seed, device=device, features=features, started=started, timed=True)
+    assert plan.images_per_second and plan.seconds
+    return {
+        "recipe": wanted.as_json(),
+        "data": {"train": len(images_of.train), "heldout": len(images_of.heldout), "shape": list(images_of.shape)},
+        "device": str(plan.device),
+        "precision": plan.precision,
+        "parameters": plan.parameters,
+        "budget_images": plan.budget_images,
+        "images_per_second": round(plan.images_per_second, 1),
+        "predicted_minutes": round(plan.seconds / 60, 2),
+        "predicted_memory_mb": round(peak_memory(plan.device) / 2**20),
+    }
+
+
+def _open(spec: str, options: DataOptions, quiet: bool) -> ImageData:
+    with ProgressLine(0, quiet=quiet) as line:
+        return open_data(spec, **dataclasses.asdict(options), progress=line.count)
+
+
+def _train(
+    run: RunFolder, asked: dict[str, Any], recipe: Recipe, options: DataOptions, device: str, quiet: bool,
+    command: Sequence[str], started: float,
+) -> Run:  # fmt: skip
+    known = read_json(run.run) if run.run.exists() else None
+    if known and _ended(run):
+        _tell(quiet, f"{run.path} is finished already; train longer or otherwise into another --out")
+        return Run(run.path)
+    spec = asked["data"]["spec"]
+    data = _open(spec, options, quiet)
+    if known and known["data"]["fingerprint"] != data.fingerprint:
+        raise UserError(f"{spec}: its images have changed since {run.path} began; train into another --out")
+    plan = prepare(
+        data, recipe, seed=asked["seed"], device=device, features=asked["features"], started=started, timed=False,
+        budget_images=known and known["budget_images"],
+    )  # fmt: skip
+    if known is None:
+        write_json(run.recipe, recipe.as_json())
+        write_json(run.run, _description(plan, asked, command))
+
+    checkpoint.sweep(run.checkpoints)
+    game, state = plan.new_game(), State()
+    state.seconds = time.monotonic() - started
+    last, passed_over = checkpoint.read_last(run.checkpoints)
+    for why in passed_over:
+        _tell(quiet, f"passed over: {why}")
+    if last:
+        state = restore(game, last)
+    run.forget_after(state.step)
+    with ProgressLine(plan.budget_images, done=state.images, quiet=quiet) as line:
+        host = Host(run, plan, game, line)
+        with host.interrupts:
+            host.begin(state, "resumed" if known else "started", "; ".join(passed_over))
+            stop = play(game, state, host, budget=plan.budget_images, milestones=milestones(plan.budget_images))
+            host.end(state, stop)
+    return Run(run.path)
+
+
+def with_budget(
+    recipe: Recipe, minutes: float | None, images: int | None, epochs: float | None, converge: bool
+) -> Recipe:
+    """The recipe with the limits given here, if any, instead of its own."""
+    given = {"minutes": minutes, "images": images, "epochs": epochs}
+    limits = given if any(value is not None for value in given.values()) else dataclasses.asdict(recipe.budget)
+    try:
+        return dataclasses.replace(recipe, budget=Budget(**{**limits, "converge": converge or recipe.budget.converge}))
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _free_folder(data: str, recipe: str, asked: Mapping[str, Any]) -> RunFolder:
+    """runs/DATA-RECIPE, or the first -2, -3, … that is free or holds this very run unfinished."""
+    base = data if data == recipe else f"{data}-{recipe}"
+    number = 1
+    while True:
+        run = RunFolder(Path("runs") / (base if number == 1 else f"{base}-{number}"))
+        if not run.path.exists() or (run.run.exists() and read_json(run.run)["asked"] == asked and not _ended(run)):
+            return run
+        number += 1
+
+
+def _check_same(run: RunFolder, asked: Mapping[str, Any]) -> None:
+    if run.path.exists() and not run.path.is_dir():
+        raise UserError(f"{run.path}: is a file; --out takes a folder")
+    if not run.run.exists():
+        others = [p.name for p in run.path.iterdir() if p.name != ".lock"] if run.path.exists() else []
+        if others:
+            raise UserError(f"{run.path}: holds {others[0]!r} and no run of Mulligan's; choose another --out")
+        return
+    before = read_json(run.run).get("asked")
+    if before != asked:
+        what = next((key for key in asked if not isinstance(before, dict) or before.get(key) != asked[key]), "settings")
+        raise UserError(f"{run.path}: holds a run with another {what}; repeat its command to resume it, or choose another --out")
+
+
+def _ended(run: RunFolder) -> bool:
+    return run.summary.exists() and read_json(run.summary).get("status") in ("finished", "converged", "diverged")
+
+
+def _description(plan: Plan, asked: Mapping[str, Any], command: Sequence[str]) -> dict[str, Any]:
+    data = plan.data
+    return {
+        "format": FORMAT,
+        "mulligan": __version__,
+        "asked": asked,
+        "command": " ".join(command),
+        "seed": plan.seed,
+        "budget_images": plan.budget_images,
+        "device": str(plan.device),
+        "precision": plan.precision,
+        "by_class": plan.by_class,
+        "data": {
+            "spec": asked["data"]["spec"],
+            "name": data.name,
+            "shape": list(data.shape),
+            "classes": list(data.classes),
+            "class_counts": [int(count) for count in data.class_counts],
+            "fingerprint": data.fingerprint,
+            "train": len(data.train),
+            "heldout": len(data.heldout),
+            "plan": data.checkup.plan,
+        },
+        "environment": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "platform": platform.platform(),
+            "device": torch.cuda.get_device_name(plan.device) if plan.device.type == "cuda" else platform.processor(),
+            "threads": torch.get_num_threads(),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    }
+
+
+def _tell(quiet: bool, text: str) -> None:
+    if not quiet:
+        print(text, file=sys.stderr)

@@ -1,0 +1,166 @@
+"""From what the user names to a data set: find the source, decode it once into the cache, read it from there."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import warnings
+from array import array
+from pathlib import Path
+
+import numpy as np
+
+from mulligan.core.errors import UserError
+from mulligan.data import arrays, checkup, split
+from mulligan.data.cache import cache_root, ensure, require_space
+from mulligan.data.dataset import PIXELS, ImageData, load, save_about
+from mulligan.data.decode import CHANNELS, RESIZE_RULE
+from mulligan.data.files import ImageFiles
+from mulligan.data.sources import Progress, Source, Survey
+
+FORMAT = 1  # of what is in the cache; another number leaves old folders alone and decodes anew
+MOST_PIXELS = 1 << 26  # of one image as training sees it
+
+
+def open_data(
+    spec: str | Path,
+    *,
+    size: int | tuple[int, int] | None = None,
+    labels: bool = False,
+    channels: int | None = None,
+    max_bad: float = 0.10,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> ImageData:
+    """Open a data set, decoding it into the cache if it is not there yet or has changed since.
+
+    Args:
+        spec: "digits" (5,000 of MNIST, with labels), or the path of a folder, .zip, .npz, IDX file or folder with IDX files.
+        size: height and width that all images are brought to, by `decode.RESIZE_RULE`; by default the most frequent.
+        labels: sub-folders are classes. Arrays carry their labels anyway; without any, it is an error to ask for them.
+        channels: 1, 3 or 4; by default what most images are.
+        max_bad: share of the image files, 0 to 1, that may be unusable; they are listed in the check-up and skipped.
+        cache: the cache folder; by default that of MULLIGAN_CACHE, or the user's.
+        progress: called with (done, of how many) while decoding.
+
+    Raises:
+        UserError: nothing usable at `spec`, too much of it damaged, no labels where asked for, an option out of range, a
+            cache that cannot be written.
+    """
+    target = _checked_size(size)
+    if channels not in (None, *CHANNELS):
+        raise UserError(f"--channels {channels}: valid: {', '.join(map(str, CHANNELS))}")
+    if not 0 <= max_bad <= 1:
+        raise UserError(f"--max-bad {max_bad}: a share of the files, 0 to 1")
+    source = find(spec, labels)
+    key = hashlib.blake2b(
+        repr((FORMAT, source.kind, str(source.path), source.stamp, target, channels)).encode("utf-8", "backslashreplace"),
+        digest_size=12,
+    ).hexdigest()
+    folder = cache_root(cache) / f"{source.kind}-{key}"
+
+    def write(draft: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file is in the check-up
+            build(source, draft, target, channels, max_bad, progress or (lambda done, total: None))
+
+    data = ensure(folder, lambda made: load(made, source.name), write)
+    checkup.refuse_too_bad(str(source.path), data.checkup.files, data.checkup.unreadable, max_bad)
+    if labels and not data.classes:
+        raise UserError(f"{spec}: --labels was given, and there are none in it")
+    return data
+
+
+def _checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1 or height * width > MOST_PIXELS:
+        raise UserError(f"--size {height}x{width}: from 1x1 to {MOST_PIXELS:,} pixels")
+    return height, width
+
+
+def find(spec: str | Path, labels: bool) -> Source:
+    """The source that `spec` names."""
+    if spec == "digits":  # as a string; Path("digits") or "./digits" is a folder of that name
+        return arrays.Digits()
+    path = Path(spec).expanduser()
+    try:
+        path.stat()
+    except FileNotFoundError:
+        near = difflib.get_close_matches(str(spec).lower(), ["digits"], cutoff=0.6)
+        hint = "did you mean the built-in 'digits'?" if near else "give 'digits' or the path of a folder, .zip, .npz or IDX file"
+        raise UserError(f"{spec}: no such file or folder; {hint}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{spec}: {getattr(error, 'strerror', None) or error}") from None
+    path = path.absolute()
+    if path.is_dir():
+        pair = arrays.idx_in(path)
+        return arrays.idx(pair) if pair else ImageFiles("folder", path, labels)
+    if path.suffix.lower() == ".zip":
+        return ImageFiles("zip", path, labels)
+    if path.suffix.lower() == ".npz":
+        return arrays.npz(path)
+    if arrays.IDX_IMAGES.search(path.name):
+        return arrays.idx(path)
+    raise UserError(f"{spec}: not a folder, .zip, .npz or IDX file of images (*-images-idx3-ubyte[.gz])")
+
+
+def build(
+    source: Source, draft: Path, target: tuple[int, int] | None, channels: int | None, max_bad: float, progress: Progress
+) -> None:
+    """Decode a source into the folder `draft`."""
+    survey = source.survey(progress)
+    checkup.refuse_too_bad(str(source.path), source.files, source.bad, max_bad)
+    height, width = target or _most_frequent_size(survey)
+    channels = channels or max(CHANNELS, key=lambda n: (survey.channels[n], n))
+    shape = (channels, height, width)
+    require_space(draft, survey.sizes.total() * height * width * channels)
+
+    digests, positions, constant = bytearray(), array("q"), 0
+    with (draft / PIXELS).open("wb") as file:
+        for where, pixels in source.blocks(shape, progress):
+            file.write(np.ascontiguousarray(pixels).data)
+            positions.extend(where)
+            constant += int((pixels == pixels[:, :1, :1]).all(axis=(1, 2, 3)).sum())
+            for row in pixels:
+                digests += hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).digest()
+    checkup.refuse_too_bad(str(source.path), source.files, source.bad, max_bad)
+
+    kept = np.frombuffer(positions, np.int64)
+    ids, classes = None, source.classes
+    if source.labels is not None:
+        used, ids = np.unique(source.labels[kept], return_inverse=True)  # a class may have lost all its images
+        ids, classes = ids.astype(np.int64), [source.classes[i] for i in used]
+    first, copies = split.groups_of(np.frombuffer(digests, "V16"))
+    heldout = split.choose_heldout(first, copies, ids) if source.heldout is None else source.heldout
+    repeats = np.flatnonzero(first != np.arange(len(first)))
+    found = {
+        "kind": source.kind,
+        "path": str(source.path),
+        "bytes": source.bytes,
+        "files": source.files,
+        "images": len(kept),
+        "shape": dict(zip(("channels", "height", "width"), shape, strict=True)),
+        "sizes": checkup.top_sizes(survey),
+        "modes": dict(survey.kinds.most_common()),
+        "classes": {} if ids is None else dict(zip(classes, np.bincount(ids).tolist(), strict=True)),
+        "train": len(kept) - len(heldout),
+        "heldout": len(heldout),
+        "duplicates": len(repeats),
+        "duplicate_pairs": [[source.name_of(kept[first[i]]), source.name_of(kept[i])] for i in repeats[: checkup.SHOWN]],
+        "constant": constant,
+        "unreadable": [list(pair) for pair in source.bad],
+        "ignored": source.ignored,
+        "resize": RESIZE_RULE,
+    }  # fmt: skip
+    sentences = list(checkup.plan(survey, shape, found, target is not None, source.heldout is not None))
+    content = hashlib.blake2b(repr((shape, classes)).encode(), digest_size=16)
+    content.update(digests)
+    content.update(b"" if ids is None else ids.tobytes())
+    save_about(draft, checkup.CheckUp(**found, plan=sentences), content.hexdigest(), ids, heldout)
+
+
+def _most_frequent_size(survey: Survey) -> tuple[int, int]:
+    """(height, width); of equally frequent ones the smallest, since to shrink loses less truth than to enlarge."""
+    return min(survey.sizes, key=lambda size: (-survey.sizes[size], size[0] * size[1], size))

@@ -1,0 +1,39 @@
+"""Exact copies, and the images that training never sees."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SHARE, MOST = 0.1, 5_000  # of the images held out; at most so many
+FEWEST = 20  # smaller data holds nothing out: two images measure nothing
+
+
+def groups_of(digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(first, size) for each of N images: the position of its first exact copy (its own, if there is none), and how many there are."""
+    _, first, group, sizes = np.unique(digests, return_index=True, return_inverse=True, return_counts=True)
+    return first[group], sizes[group]
+
+
+def choose_heldout(first: np.ndarray, size: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    """Positions to hold out, sorted: about a tenth of every class. A function of its arguments alone, without a generator of
+    random numbers whose stream another numpy may change.
+
+    Copies of an image are all held out or none. Images with very many copies (blank ones, say) are never held out.
+    """
+    count = len(first)
+    wanted = min(SHARE * count, MOST)
+    if count < FEWEST:
+        return np.empty(0, np.int64)
+    eligible = np.flatnonzero((first == np.arange(count)) & (size <= max(2, wanted / 10)))
+    order = np.lexsort((_hash(eligible), np.zeros(len(eligible)) if labels is None else labels[eligible]))
+    picks = round(wanted * len(eligible) / count)
+    even = ((np.arange(picks) + 0.5) * len(eligible) / max(1, picks)).astype(np.int64)  # one from each of `picks` equal stretches
+    return np.flatnonzero(np.isin(first, eligible[order[even]]))
+
+
+def _hash(positions: np.ndarray) -> np.ndarray:
+    """SplitMix64's finaliser (Steele, Lea, Flood 2014): 64 well mixed bits of each position."""
+    x = positions.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -1,0 +1,59 @@
+"""Adversarial losses: named pairs of pure functions of logits, one number per logit, larger logit = more real."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from mulligan.core.registry import losses
+from mulligan.core.step import Loss
+
+
+def _cross_entropy_d(real: Tensor, fake: Tensor) -> Tensor:
+    return F.softplus(-real) + F.softplus(fake)  # -log D(x) - log(1 - D(G(z))), D = sigmoid of the logit
+
+
+@losses.register()
+def minimax() -> Loss:
+    """Cross-entropy, the zero-sum game: G minimises log(1 - D(G(z))) and saturates (Goodfellow 2014, 1406.2661, eq. 1)."""
+    return Loss(d=_cross_entropy_d, g=lambda fake: -F.softplus(fake))
+
+
+@losses.register()
+def nonsaturating() -> Loss:
+    """Cross-entropy where G minimises -log D(G(z)), whose gradient is strong when D wins (Goodfellow 2014, sec. 3)."""
+    return Loss(d=_cross_entropy_d, g=lambda fake: F.softplus(-fake))
+
+
+@losses.register()
+def least_squares(
+    *,
+    fake: float = 0.0,  # a: what D calls a generated image
+    real: float = 1.0,  # b: what D calls a real one
+    wanted: float = 1.0,  # c: what G wants D to call its own
+) -> Loss:
+    """Half squared errors to the targets a, b, c (Mao 2017, arXiv 1611.04076, eq. 9)."""
+    return Loss(
+        d=lambda on_real, on_fake: 0.5 * (on_real - real).square() + 0.5 * (on_fake - fake).square(),
+        g=lambda on_fake: 0.5 * (on_fake - wanted).square(),
+    )
+
+
+@losses.register()
+def hinge() -> Loss:
+    """D is content beyond a margin of 1 (Lim, Ye 2017, arXiv 1705.02894; Miyato 2018, arXiv 1802.05957, eq. 16-17)."""
+    return Loss(d=lambda real, fake: F.relu(1 - real) + F.relu(1 + fake), g=lambda fake: -fake)
+
+
+@losses.register()
+def wasserstein() -> Loss:
+    """The critic's gap, which bounds the earth mover's distance when D is 1-Lipschitz (Arjovsky 2017, 1701.07875, eq. 3)."""
+    return Loss(d=lambda real, fake: fake - real, g=lambda fake: -fake)
+
+
+@losses.register()
+def relativistic() -> Loss:
+    """Each real image is judged against one fake, paired in order (RpGAN: Jolicoeur-Martineau 2018, arXiv 1807.00734)."""
+    return Loss(
+        d=lambda real, fake: F.softplus(fake - real), g=lambda real, fake: F.softplus(real - fake), g_sees_real=True
+    )

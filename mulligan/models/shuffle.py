@@ -1,0 +1,146 @@
+"""`shuffle`: small residual networks without normalisation that change resolution by pixel shuffling.
+
+All convolutions run at half the image's resolution or less: the last doubling is a rearrangement (Shi 2016, arXiv
+1609.05158). On a CPU, where the cost of a layer is its pixels times its channels squared, this buys several times more
+steps a minute than strided convolutions of the same capacity.
+
+Legend: B batch, C image channels, H W image size, h w the base grid, K classes.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mulligan.core.batch import Judgement
+from mulligan.core.errors import UserError
+from mulligan.core.registry import discriminators, generators
+
+LARGEST_GRID, SMALLEST_SIDE = 32, 16
+
+
+def doublings(shape: tuple[int, ...]) -> int:
+    """How often the base grid is doubled to (H, W): twice, and on as long as both sides allow and the base stays above 4.
+
+    Raises UserError for sizes that this cannot reach, naming a near one that it can.
+    """
+    *_, height, width = shape
+    count = 0
+    while height % 2 ** (count + 1) == width % 2 ** (count + 1) == 0 and (
+        count < 2 or min(height, width) / 2 ** (count + 1) > 4
+    ):
+        count += 1
+    if count < 2 or min(height, width) < SMALLEST_SIDE or max(height, width) / 2**count > LARGEST_GRID:
+        step = 2 ** max(2, (max(height, width) - 1).bit_length() - 4)
+        near = "x".join(str(max(SMALLEST_SIDE, round(side / step) * step)) for side in (height, width))
+        raise UserError(
+            f"shuffle networks serve sides of at least {SMALLEST_SIDE} that are multiples of {step} at this size, "
+            f"not {height}x{width}; try --size {near}"
+        )
+    return count
+
+
+class Residual(nn.Module):
+    """x + conv(act(conv(act(x)))), the identity at first: the last convolution starts at zero (Zhang 2019, Fixup)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(_act(self.first(_act(x))))
+
+
+def _act(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.2)
+
+
+def _widths(width: int, stages: int) -> list[int]:
+    """Channels of each stage from the base grid up: halved at every doubling, but never below 16 or `width`."""
+    return [max(width // 2**i, min(16, width)) for i in range(stages)]
+
+
+@generators.register("shuffle")
+class ShuffleGenerator(nn.Module):
+    """Noise and class to image: a dense layer to the base grid, residual stages, a pixel shuffle after each."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        *,
+        width: int = 32,  # channels at the base grid; halved at every doubling, down to 16
+        blocks: int = 2,  # residual blocks a stage
+        z: int = 64,  # noise numbers
+    ) -> None:
+        super().__init__()
+        stages = doublings(shape)
+        channels, height, side = shape
+        widths = _widths(width, stages)
+        self.z_shape = (z,)
+        self.grid = (width, height >> stages, side >> stages)
+        self.embed = nn.Embedding(classes, z) if classes else None
+        self.dense = nn.Linear(z * (2 if classes else 1), torch.Size(self.grid).numel())
+        self.stages = nn.ModuleList(nn.Sequential(*(Residual(w) for _ in range(blocks))) for w in widths)
+        self.ups = nn.ModuleList(nn.Conv2d(a, 4 * b, 1) for a, b in pairwise(widths))
+        self.to_image = nn.Conv2d(widths[-1], 4 * channels, 3, padding=1)
+
+    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
+        """z (B, z), cond (B,) class ids or None -> (B, C, H, W) in [-1, 1]."""
+        if self.embed is not None:
+            assert cond is not None
+            z = torch.cat([z, self.embed(cond)], 1)  # (B, 2 z)
+        x = self.dense(z).unflatten(1, self.grid)  # (B, width, h, w)
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = self.stages[0](x)
+        for up, stage in zip(self.ups, self.stages[1:], strict=True):
+            x = stage(F.pixel_shuffle(up(x), 2))  # twice the side, half the channels
+        return F.pixel_shuffle(self.to_image(_act(x)), 2).tanh()  # (B, C, H, W)
+
+
+@discriminators.register("shuffle")
+class ShuffleDiscriminator(nn.Module):
+    """The mirror image: pixel unshuffles between residual stages, a dense layer, and a projection of the class.
+
+    The class enters by an inner product with the last features (Miyato, Koyama 2018, arXiv 1802.05637).
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        *,
+        width: int = 16,  # channels at half the image's resolution; doubled at every halving
+        blocks: int = 2,  # residual blocks a stage
+        features: int = 128,  # what the base grid is condensed to before it is judged
+    ) -> None:
+        super().__init__()
+        stages = doublings(shape)
+        channels, height, side = shape
+        widths = [width * 2**i for i in range(stages)]
+        self.from_image = nn.Conv2d(4 * channels, width, 3, padding=1)
+        self.stages = nn.ModuleList(nn.Sequential(*(Residual(w) for _ in range(blocks))) for w in widths)
+        self.downs = nn.ModuleList(nn.Conv2d(4 * a, b, 1) for a, b in pairwise(widths))
+        self.dense = nn.Linear(widths[-1] * (height >> stages) * (side >> stages), features)
+        self.head = nn.Linear(features, 1)
+        self.embed = nn.Embedding(classes, features) if classes else None
+        if self.embed is not None:
+            nn.init.normal_(self.embed.weight, std=features**-0.5)
+
+    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+        """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
+        x = self.from_image(F.pixel_unshuffle(x, 2))  # (B, width, H / 2, W / 2)
+        x = self.stages[0](x)
+        for down, stage in zip(self.downs, self.stages[1:], strict=True):
+            x = stage(down(F.pixel_unshuffle(x, 2)))  # half the side, twice the channels
+        features = _act(self.dense(_act(x).flatten(1)))  # (B, features)
+        logit = self.head(features).squeeze(1)
+        if self.embed is not None:
+            assert cond is not None
+            logit = logit + (self.embed(cond) * features).sum(1)
+        return Judgement([logit], [x, features])

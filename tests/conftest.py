@@ -1,0 +1,26 @@
+"""What several tests stand on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tests decode into a cache of their own, also in the processes they start."""
+    cache = tmp_path_factory.mktemp("cache")
+    os.environ["MULLIGAN_CACHE"] = str(cache)
+    return cache
+
+
+@pytest.fixture(scope="session")
+def small_network() -> dict[str, dict[str, object]]:
+    """Settings that make each family tiny, by the generator's name."""
+    narrow = {"generator.width": 8, "discriminator.width": 8}
+    return {"dcgan": narrow}

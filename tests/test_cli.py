@@ -1,0 +1,162 @@
+"""The command line: quick, frozen, and one line for what the user did wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mulligan.cli import cli
+
+VERBS = {
+    "train": {
+        "out", "recipe", "minutes", "images", "epochs", "converge", "seed", "settings", "features", "device", "dry_run",
+        "as_json", "quiet", "size", "labels", "channels", "max_bad", "data",
+    },
+    "sample": {"run", "n", "seed", "class_", "truncation", "out", "which", "device"},
+    "evaluate": {"run", "features", "split", "samples", "seed", "which", "device", "as_json"},
+    "inspect": {"data", "as_json", "size", "labels", "channels", "max_bad"},
+    "zoo": {"name", "as_json"},
+    "completion": {"shell"},
+}  # fmt: skip
+
+
+def mulligan(*words: str | Path, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "mulligan", *map(str, words)],
+        capture_output=True, text=True, timeout=120, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def test_verbs_and_options_are_frozen() -> None:
+    assert {name: {p.name for p in command.params} for name, command in cli.commands.items()} == VERBS
+
+
+def test_every_option_is_explained() -> None:
+    for command in cli.commands.values():
+        assert command.help
+
+
+def test_help_is_quick_and_needs_no_torch() -> None:
+    code = "import sys, mulligan.cli as c\ntry: c.cli(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+    times = []
+    for _ in range(5):
+        started = time.monotonic()
+        assert mulligan("--help").returncode == 0
+        times.append(time.monotonic() - started)
+    assert min(times) < 0.4
+
+
+def one_line(result: subprocess.CompletedProcess) -> str:
+    assert result.returncode == 2, (result.stdout, result.stderr)
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["train", "digtis"], "digits"),
+        (["train", "/nowhere/at/all"], "/nowhere/at/all"),
+        (["train", "digits", "--recipe", "dcgam"], "did you mean 'dcgan'"),
+        (["train", "digits", "--set", "generator.widht=3"], "did you mean 'width'"),
+        (["train", "digits", "--set", "generator"], "part.option=value"),
+        (["train", "digits", "--minutes", "0"], "positive"),
+        (["train", "digits", "--minutes", "soon"], "valid float"),
+        (["train", "digits", "--device", "tpu"], "cpu"),
+        (["train", "digits", "--features", "inceptoin", "--images", "8"], "inception"),
+        (["train", "digits", "--size", "0x3"], "0x3"),
+        (["train", "digits", "--out", "/proc/nothing/here", "--images", "8"], "/proc/nothing"),
+        (["train"], "DATA"),
+        (["trian", "digits"], "trian"),
+        (["sample", "/nowhere"], "/nowhere"),
+        (["evaluate", "/tmp"], "run.json"),
+        (["zoo", "dcgam"], "dcgan"),
+        (["inspect", "/nowhere"], "/nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_the_user_did_wrong_is_one_line(words: list[str], complaint: str, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "mulligan", *words], capture_output=True, text=True, timeout=120, cwd=tmp_path
+    )
+    assert complaint in one_line(result)
+    assert not list(tmp_path.iterdir()), "nothing is written for a command that cannot run"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "run"
+    result = mulligan(
+        "train", "digits", "--images", "32", "--out", out, "--set", "batch=8", "--set", "generator.width=8", "--json"
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["images_seen"] == 32
+    return out
+
+
+@pytest.mark.parametrize("out", ["grid.png", "folder", "samples.npz"])
+def test_sample_writes_what_its_name_says(run: Path, out: str, tmp_path: Path) -> None:
+    result = mulligan("sample", run, "-n", "12", "--out", tmp_path / out)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / out).exists()
+
+
+def test_evaluate_prints_json(run: Path) -> None:
+    result = json.loads(mulligan("evaluate", run, "--json", "--samples", "50").stdout)
+    assert set(result) == {"metrics", "protocol"} and result["protocol"]["num_fake"] == 50
+
+
+def test_a_dry_run_foresees_and_writes_nothing(tmp_path: Path) -> None:
+    words = ["train", "digits", "--minutes", "5", "--dry-run", "--json", "--out", str(tmp_path / "x")]
+    foreseen = json.loads(mulligan(*words).stdout)
+    assert foreseen["parameters"]["generator"] > 0 and foreseen["predicted_memory_mb"] > 100
+    assert foreseen["predicted_minutes"] == pytest.approx(5, rel=0.05)
+    assert not (tmp_path / "x").exists()
+
+
+def test_zoo_shows_one_recipe_in_full() -> None:
+    shown = mulligan("zoo", "dcgan").stdout
+    assert "nonsaturating" in shown and "adam" in shown
+    assert json.loads(mulligan("zoo", "dcgan", "--json").stdout)["name"] == "dcgan"
+
+
+class Bomb:
+    def __reduce__(self) -> tuple:
+        return os.mkdir, ("bomb-went-off",)
+
+
+@pytest.mark.parametrize("content", [pickle.dumps(Bomb()), struct.pack("<Q", 1 << 40) + b"{}", b""])
+def test_hostile_weights_are_one_line(run: Path, content: bytes, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / "checkpoints" / "best.safetensors").write_bytes(content)
+    result = subprocess.run(
+        [sys.executable, "-m", "mulligan", "sample", str(copy)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert "best.safetensors" in one_line(result)
+    assert not (tmp_path / "bomb-went-off").exists()
+
+
+def test_a_read_only_folder_is_one_line(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    tmp_path.chmod(0o500)
+    assert str(tmp_path) in one_line(mulligan("train", "digits", "--images", "8", "--out", tmp_path / "x"))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str) -> None:
+    result = mulligan("completion", shell)
+    assert result.returncode == 0 and "_MULLIGAN_COMPLETE" in result.stdout

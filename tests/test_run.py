@@ -1,0 +1,199 @@
+"""A run from its command to its report: trained, killed, resumed, sampled, measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+import mulligan as mg
+from mulligan.api.build import load_parts
+from mulligan.core import registry
+from mulligan.core.errors import UserError
+from mulligan.core.run import RunFolder
+from mulligan.train import checkpoint
+
+SMALL = {"generator.width": 8, "discriminator.width": 8, "batch": 8}
+load_parts()
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> mg.Run:
+    return mg.train("digits", out=tmp_path_factory.mktemp("runs") / "a", images=160, settings=SMALL, quiet=True)
+
+
+def test_what_a_run_leaves_behind(digits_run: mg.Run) -> None:
+    folder = digits_run.folder
+    for path in (folder.recipe, folder.run, folder.stats, folder.summary, folder.report):
+        assert path.stat().st_size > 0
+    assert {"progress", "metric", "event"} == {row["kind"] for row in folder.rows()}
+    summary = digits_run.summary
+    assert summary["status"] == "finished" and summary["images_seen"] == 160
+    assert summary["images_per_second"] > 0 and summary["seconds"] > 0
+    assert {"fid", "kid", "kid_se", "precision", "recall", "density", "coverage"} <= set(summary["metrics"])
+    assert summary["protocol"]["split"] == "heldout" and summary["protocol"]["num_real"] == 500
+    assert len(list(folder.samples.glob("*.png"))) == len(list(folder.rows("metric")))
+    assert list(folder.tensorboard.glob("events*"))
+    assert folder.samples.joinpath("000000160.png").exists(), "the end is always looked at"
+
+
+def test_the_same_command_again_is_done_at_once(digits_run: mg.Run) -> None:
+    before = digits_run.folder.stats.read_bytes()
+    again = mg.train("digits", out=digits_run.path, images=160, settings=SMALL, quiet=True)
+    assert again.folder.stats.read_bytes() == before
+
+
+def test_another_command_may_not_overwrite_a_run(digits_run: mg.Run, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds a run with another recipe"):
+        mg.train("digits", out=digits_run.path, images=320, settings=SMALL, quiet=True)
+    with pytest.raises(UserError, match="another seed"):
+        mg.train("digits", out=digits_run.path, images=160, settings=SMALL, seed=1, quiet=True)
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"thesis\.txt"):
+        mg.train("digits", out=tmp_path, images=160, settings=SMALL, quiet=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_samples_are_a_function_of_seed_and_position(digits_run: mg.Run, tmp_path: Path) -> None:
+    many = digits_run.sample(130, seed=3, out=tmp_path / "s.npz")
+    few = mg.load(digits_run.path).sample(5, seed=3)
+    assert torch.equal(many[:5], few)
+    assert not torch.equal(few, digits_run.sample(5, seed=4))
+    saved = np.load(tmp_path / "s.npz")
+    assert saved["images"].shape == (130, 28, 28, 1) and saved["images"].dtype == np.uint8
+    assert np.array_equal(saved["images"][..., 0], many[:, 0].numpy())
+    if digits_run.classes:
+        assert saved["labels"].shape == (130,) and len(set(saved["labels"].tolist())) == 10
+
+
+def test_sampling_by_class(digits_run: mg.Run, tmp_path: Path) -> None:
+    if not digits_run.classes:
+        pytest.skip("the default recipe is not trained by class")
+    digits_run.sample(7, class_="3", out=tmp_path / "threes.npz")
+    assert np.load(tmp_path / "threes.npz")["labels"].tolist() == [3] * 7
+    with pytest.raises(UserError, match="class 'x' is not one of 0, 1"):
+        digits_run.sample(1, class_="x")
+
+
+def test_truncation_narrows_the_noise() -> None:
+    from mulligan.use.sample import noise_at
+
+    z = torch.stack([noise_at(0, i, (64,), truncation=0.5) for i in range(50)])
+    assert z.abs().max() <= 1.0 and z.std() > 0.4
+    assert noise_at(0, 0, (1000,)).abs().max() > 2.0
+
+
+def test_evaluate_says_how_it_measured(digits_run: mg.Run) -> None:
+    result = digits_run.evaluate(samples=100)
+    assert result["protocol"]["num_fake"] == 100 and result["protocol"]["features_stamp"]
+    assert json.loads(json.dumps(result)) == result
+    assert digits_run.evaluate(samples=100) == result
+
+
+@pytest.mark.parametrize("name", list(registry.recipes))
+def test_every_recipe_trains_breaks_resumes_and_samples(name: str, tmp_path: Path, small_network: dict) -> None:
+    """Two steps in one go, and one step, a resume and another step: the same bytes."""
+    recipe = registry.recipes[name]()
+    settings = {**small_network.get(recipe.generator.name, {}), "batch": 4}
+    step = 4 * recipe.d_turns
+    order = {"recipe": name, "images": 2 * step, "settings": settings, "quiet": True, "features": "random"}
+    whole = mg.train("digits", out=tmp_path / "whole", **order)
+    leave_after_one_step(tmp_path / "broken", order)
+    broken = mg.train("digits", out=tmp_path / "broken", **order)
+    assert weights_file(whole) == weights_file(broken)
+    assert broken.sample(3).shape == (3, 1, 28, 28)
+
+
+def leave_after_one_step(out: Path, order: dict) -> None:
+    from mulligan.api.host import Host
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Host, "interrupted", lambda self: True)
+        run = mg.train("digits", out=out, **order)
+    assert run.summary["status"] == "interrupted" and run.summary["steps"] == 1
+
+
+def weights_file(run: mg.Run) -> bytes:
+    return checkpoint.step_files(run.folder.checkpoints)[-1].read_bytes()
+
+
+def command(out: Path, *more: str) -> list[str]:
+    settings = [f"--set={path}={value}" for path, value in SMALL.items()]
+    return [sys.executable, "-m", "mulligan", "train", "digits", "--out", str(out), *settings, *more]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_process_resumes_to_the_same_bytes(number: int, tmp_path: Path) -> None:
+    length = ("--images", "8000", "--quiet")
+    subprocess.run(command(tmp_path / "whole", *length), check=True, capture_output=True)
+    process = subprocess.Popen(command(tmp_path / "killed", *length), stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    samples = RunFolder(tmp_path / "killed").samples
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(samples.glob("*.png"))) < 3:
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    if number != signal.SIGKILL:
+        assert process.returncode == 130, err
+        assert b"same command again" in out
+        assert checkpoint.step_files(RunFolder(tmp_path / "killed").checkpoints)
+    subprocess.run(command(tmp_path / "killed", *length), check=True, capture_output=True)
+    whole, killed = mg.load(tmp_path / "whole"), mg.load(tmp_path / "killed")
+    assert weights_file(whole) == weights_file(killed)
+    assert (whole.folder.checkpoints / "best.safetensors").read_bytes() == (
+        killed.folder.checkpoints / "best.safetensors"
+    ).read_bytes()
+    for kind in ("metric", "progress"):
+        steps = [row["step"] for row in killed.folder.rows(kind)]
+        assert steps == sorted(set(steps)) == [row["step"] for row in whole.folder.rows(kind)]
+
+
+def test_minutes_become_images_once(tmp_path: Path) -> None:
+    started = time.monotonic()
+    run = mg.train("digits", out=tmp_path / "m", minutes=0.3, settings=SMALL, quiet=True)
+    taken = time.monotonic() - started
+    assert run.description["budget_images"] == run.summary["images_seen"] > 0
+    assert taken < 40, "a loose bound: the machine may be busy with other tests"
+
+
+def test_divergence_stops_the_run_and_says_so(tmp_path: Path) -> None:
+    run = mg.train(
+        "digits", out=tmp_path / "d", images=4000, quiet=True, settings={**SMALL, "optimizer.generator.lr": 1e30}
+    )
+    assert run.summary["status"] == "diverged"
+    assert "not a number" in run.summary["why"]
+    assert any(row["what"] == "stopped" for row in run.folder.rows("event"))
+
+
+def test_a_damaged_run_is_one_clear_line(digits_run: mg.Run, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(digits_run.path, copy)
+    best = copy / "checkpoints" / "best.safetensors"
+    best.write_bytes(best.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"best\.safetensors.*safetensors"):
+        mg.load(copy).sample(1)
+    recipe = json.loads((copy / "recipe.json").read_text())
+    recipe["generator"]["name"] = "os.system"
+    (copy / "recipe.json").write_text(json.dumps(recipe))
+    with pytest.raises(UserError, match=r"recipe\.json.*unknown generator 'os\.system'"):
+        mg.load(copy)
+    with pytest.raises(UserError, match="no such run folder"):
+        mg.load(tmp_path / "nowhere")
+
+
+def test_checkpoints_are_safetensors(digits_run: mg.Run) -> None:
+    files = list(digits_run.folder.checkpoints.iterdir())
+    assert {path.suffix for path in files} == {".safetensors", ".json"}
+    with safe_open(digits_run.folder.checkpoints / "best.safetensors", "pt") as file:
+        assert {name.partition(".")[0] for name in file.keys()} == {"ema", "g", "d", "optimizer"}  # noqa: SIM118
