@@ -19,6 +19,9 @@ from mulligan.core import registry
 from mulligan.core.errors import UserError, unknown
 
 
+SHAPES = ("cosine", "linear")
+
+
 @dataclass(frozen=True)
 class Schedule:
     """A number that moves from `start` to `end` over `images` images shown (None: over the whole budget), then stays."""
@@ -39,6 +42,8 @@ def _schedule(value: Any) -> Any:
     """`"cosine(2e-4, 5e-5)"` or `"linear(1, 0, 2e6)"`, as typed on a command line, to its JSON form."""
     if not isinstance(value, str) or not (m := re.fullmatch(r"\s*(\w+)\s*\(([^)]*)\)\s*", value)):
         return value
+    if m[1] not in SHAPES:
+        raise ValueError(f"no schedule {m[1]!r}; write {' or '.join(f'{shape}(start, end[, images])' for shape in SHAPES)}")
     return dict(zip(("shape", "start", "end", "images"), (m[1], *m[2].split(",")), strict=False))
 
 
@@ -194,7 +199,7 @@ class Recipe:
                 discriminator=self.optimizer.discriminator.resolve(registry.optimizers),
             ),
             terms={
-                name: Term(term.weight, term.every, **registry.terms.bind(name, term.options))
+                name: Term(term.weight, term.every, **registry.terms.bind(name, term.options, beside=("weight", "every")))
                 for name, term in self.terms.items()
             },
         )

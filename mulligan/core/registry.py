@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from mulligan.core.errors import UserError, unknown
@@ -45,19 +45,20 @@ class Registry(Generic[T]):
         """Every option of a part with its default; `inspect.Parameter.empty` where one must be given."""
         return {p.name: p.default for p in options_of(self[name])}
 
-    def bind(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    def bind(self, name: str, options: Mapping[str, Any], beside: Iterable[str] = ()) -> dict[str, Any]:
         """All options of a part, given ones checked and converted by their annotation.
 
+        `beside` names what may stand beside the options where they are written, for the error to suggest.
         Raises UserError naming the option, the value and the nearest valid names.
         """
         from pydantic import TypeAdapter, ValidationError
 
         part = self[name]
         declared = {p.name: p for p in options_of(part)}
-        types = get_type_hints(part.__init__ if inspect.isclass(part) else part)
+        types = get_type_hints(part.__init__ if inspect.isclass(part) else part, include_extras=True)
         for key in options:
             if key not in declared:
-                raise unknown(f"option of {self.kind} {name!r}", key, declared)
+                raise unknown(f"option of {self.kind} {name!r}", key, [*beside, *declared])
         bound: dict[str, Any] = {}
         for key, parameter in declared.items():
             value = options.get(key, parameter.default)
@@ -66,7 +67,7 @@ class Registry(Generic[T]):
             try:
                 bound[key] = TypeAdapter(types[key]).validate_python(value)
             except ValidationError as error:
-                why = error.errors()[0]["msg"]
+                why = error.errors()[0]["msg"].removeprefix("Value error, ")
                 raise UserError(f"{self.kind} {name!r}: {key}={value!r} is not valid: {why}") from None
         return bound
 

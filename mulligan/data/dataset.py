@@ -49,7 +49,9 @@ class ImageData:
         return None if self.labels is None else torch.from_numpy(self.labels[np.asarray(indices, np.int64)])
 
 
-def save_about(folder: Path, checkup: CheckUp, fingerprint: str, labels: np.ndarray | None, heldout: np.ndarray) -> None:
+def save_about(
+    folder: Path, checkup: CheckUp, fingerprint: str, labels: np.ndarray | None, heldout: np.ndarray
+) -> None:
     """All of a data set but its pixels, which are in `folder` already."""
     if labels is not None:
         np.save(folder / LABELS, labels)

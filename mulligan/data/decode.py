@@ -1,10 +1,10 @@
-"""One image file to uint8 pixels. Files in the wild are dirty: what is wrong with one becomes a reason in plain words."""
+"""One image file to uint8 pixels. Files in the wild are dirty: what is wrong with one is said in plain words."""
 
 from __future__ import annotations
 
 import contextlib
 import zipfile
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -13,7 +13,7 @@ EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # no others: some of Pillow's readers start other programs
 MAX_PIXELS = 100_000_000  # larger ones are refused by their header, before any memory is taken
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
-RESIZE_RULE = "cropped at the centre to the target's proportions, then scaled with antialiasing (Lanczos)"
+RESIZE_RULE = "scaled with antialiasing (Lanczos) until it covers that, then cropped at the centre"
 KINDS = {
     "1": "1-bit", "L": "grey", "LA": "grey + alpha", "I;16": "16-bit grey", "I;16B": "16-bit grey", "I": "32-bit grey",
     "P": "palette",
@@ -42,7 +42,7 @@ class Header(NamedTuple):
     channels: int  # 1, 3 or 4: what it takes to keep all it holds
 
 
-def read_header(file: BinaryIO) -> Header:
+def read_header(file: IO[bytes]) -> Header:
     """Raises BadImage, or whatever Pillow raises on damaged data; `reason` puts either into words."""
     with _open(file) as image:
         width, height = image.size
@@ -53,7 +53,7 @@ def read_header(file: BinaryIO) -> Header:
         return Header(height, width, kind, {mode: n for n, mode in CHANNELS.items()}[_plain_mode(image)])
 
 
-def read_pixels(file: BinaryIO, height: int, width: int, channels: int) -> np.ndarray:
+def read_pixels(file: IO[bytes], height: int, width: int, channels: int) -> np.ndarray:
     """uint8 (height, width, channels), turned upright as its EXIF data says. Raises as `read_header` does."""
     with _open(file) as image:
         side = 2 * max(height, width)
@@ -70,6 +70,7 @@ def fit(image: Image.Image, height: int, width: int, channels: int) -> np.ndarra
         scale = min(image.width / width, image.height / height)
         w, h = scale * width, scale * height
         left, top = max(0.0, (image.width - w) / 2), max(0.0, (image.height - h) / 2)
+        # the box is the crop; Pillow still looks beyond it at its borders, as if all had been scaled and then cropped
         box = (left, top, min(left + w, image.width), min(top + h, image.height))
         image = image.resize((width, height), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
     if image.mode == "RGBA" and channels < 4:
@@ -93,7 +94,7 @@ def reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _open(file: BinaryIO) -> Image.Image:
+def _open(file: IO[bytes]) -> Image.Image:
     # As a file object, never a path: Pillow 13 maps an uncompressed TIFF given by path and then turns it wrongly.
     image = Image.open(file, formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -27,23 +27,32 @@ MAX_UNPACKED = 256 << 20  # bytes of one file in a zip
 
 
 class Entry(NamedTuple):
+    """An image file, in little memory: there may be millions."""
+
     name: str  # path under the root, with slashes, as it may be shown
-    where: Any  # a path, or a ZipInfo
-    size: int  # bytes
-    stamp: tuple[int, ...]  # another one when the file has changed
+    where: Any  # the same as the system has it, or a ZipInfo
+    stamp: int  # another one when the file has changed
 
 
 @dataclass
 class Listing:
     entries: list[Entry] = field(default_factory=list)
+    bytes: int = 0  # of those
     bad: list[tuple[str, str]] = field(default_factory=list)  # image files not worth opening, and why
     ignored: Counter[str] = field(default_factory=Counter)  # other files, by extension
+
+    def add(self, name: str, where: Any, size: int, changes: int) -> None:
+        if size:
+            self.entries.append(Entry(printable(name), where, hash((size, changes))))
+            self.bytes += size
+        else:
+            self.bad.append((printable(name), "an empty file"))
 
 
 class ImageFiles:
     """The source behind `kind` "folder" and "zip"; see `sources.Source`."""
 
-    heldout = None
+    heldout: np.ndarray | None = None
 
     def __init__(self, kind: str, path: Path, labels: bool) -> None:
         self.kind, self.path = kind, path
@@ -53,34 +62,31 @@ class ImageFiles:
         self.bad = listing.bad
         self.ignored = dict(listing.ignored.most_common())
         self.files = len(self.entries) + len(self.bad)
-        self.bytes = sum(entry.size for entry in self.entries)
+        self.bytes = listing.bytes
         if not self.files:
             others = f"; of {listing.ignored.total():,} files none has an image's extension" if listing.ignored else ""
             raise UserError(f"{path}: holds no images ({', '.join(sorted(EXTENSIONS))}){others}")
-        content = hashlib.blake2b(repr((labels, self.bad, self.ignored)).encode())
+        content = hashlib.blake2b(repr((labels, self.bytes, self.bad, self.ignored)).encode())
         for entry in self.entries:
-            content.update(repr((entry.name, entry.size, entry.stamp)).encode())
+            content.update(f"{entry.name}\n{entry.stamp}\n".encode())
         self.stamp = content.hexdigest()
         self.classes = self._read_classes() if labels else []
 
     def _read_classes(self) -> list[str]:
-        """Sub-folders as classes. One folder around all of them, as zips have, is not one; nor is a class with no images."""
-        folders = [PurePosixPath(entry.name).parent for entry in self.entries]
-        while len({folder.parts[:1] for folder in folders}) == 1 and folders[0].parts:
-            folders = [PurePosixPath(*folder.parts[1:]) for folder in folders]
-        classes = [folder.parts[0] if folder.parts else "" for folder in folders]
-        names = sorted(set(classes) - {""})
-        if len(names) < 2:
-            raise UserError(f"{self.path}: --labels takes sub-folders as classes, and it has no two with images in them")
-        self.bad += [(e.name, "in no class's sub-folder") for e, name in zip(self.entries, classes, strict=True) if not name]
-        self.entries = [entry for entry, name in zip(self.entries, classes, strict=True) if name]
-        ids = {name: i for i, name in enumerate(names)}
-        self._class_of = {entry.name: ids[name] for entry, name in zip(self.entries, filter(None, classes), strict=True)}
-        return names
+        """Sub-folders as classes, sorted; an image in none of them is a bad one."""
+        class_of = class_folders([entry.name for entry in self.entries])
+        classes = sorted(set(class_of.values()) - {""})
+        if len(classes) < 2:
+            raise UserError(f"{self.path}: --labels takes sub-folders as classes, and no two of them hold images")
+        self.bad += [(entry.name, "in no class's sub-folder") for entry in self.entries if not class_of[entry.name]]
+        self.entries = [entry for entry in self.entries if class_of[entry.name]]
+        ids = {name: i for i, name in enumerate(classes)}
+        self._class_ids = {entry.name: ids[class_of[entry.name]] for entry in self.entries}
+        return classes
 
     @property
     def labels(self) -> np.ndarray | None:
-        return np.array([self._class_of[e.name] for e in self.entries], np.int64) if self.classes else None
+        return np.array([self._class_ids[entry.name] for entry in self.entries], np.int64) if self.classes else None
 
     def name_of(self, position: int) -> str:
         return self.entries[position].name
@@ -105,20 +111,19 @@ class ImageFiles:
         together = max(THREADS, min(256, BLOCK // (channels * height * width)))
         start = 0
         for entries, decoded in self._mapped(lambda file: read_pixels(file, height, width, channels), together):
-            good = [i for i, pixels in enumerate(decoded) if not isinstance(pixels, BadImage)]
-            self.bad += [(e.name, str(why)) for e, why in zip(entries, decoded, strict=True) if isinstance(why, BadImage)]
-            if good:
-                yield np.array(good) + start, np.stack([decoded[i] for i in good])
+            failed = [isinstance(pixels, BadImage) for pixels in decoded]
+            good = np.flatnonzero(np.logical_not(failed))
+            self.bad += [(entries[i].name, str(decoded[i])) for i in np.flatnonzero(failed)]
+            if len(good):
+                yield good + start, np.stack([decoded[i] for i in good])
             start += len(entries)
             progress(self.files + start, 2 * self.files)
 
-    def _mapped(self, read: Callable[[BinaryIO], Any], together: int) -> Iterator[tuple[list[Entry], list[Any]]]:
+    def _mapped(self, read: Callable[[IO[bytes]], Any], together: int) -> Iterator[tuple[list[Entry], list[Any]]]:
         """`read` of every file, some at a time; where that fails, a BadImage in its place."""
         with self._opener() as opened, ThreadPoolExecutor(THREADS) as pool:
 
             def one(entry: Entry) -> Any:
-                if not entry.size:
-                    return BadImage("an empty file")
                 try:
                     with opened(entry) as file:
                         return read(file)
@@ -130,12 +135,20 @@ class ImageFiles:
                 yield entries, list(pool.map(one, entries))
 
     @contextmanager
-    def _opener(self) -> Iterator[Callable[[Entry], BinaryIO]]:
+    def _opener(self) -> Iterator[Callable[[Entry], IO[bytes]]]:
         if self.kind == "folder":
-            yield lambda entry: Path(entry.where).open("rb")
+            yield lambda entry: (self.path / entry.where).open("rb")  # noqa: SIM115
         else:
             with zipfile.ZipFile(self.path) as archive:  # read in memory: nothing is ever extracted
                 yield lambda entry: io.BytesIO(archive.read(entry.where))
+
+
+def class_folders(names: list[str]) -> dict[str, str]:
+    """The first folder of each path, "" where it has none; a folder around all, as zips have, does not count."""
+    folder_of = {name: name.rpartition("/")[0] for name in names}
+    while len({folder.partition("/")[0] for folder in folder_of.values()}) == 1 and any(folder_of.values()):
+        folder_of = {name: folder.partition("/")[2] for name, folder in folder_of.items()}
+    return {name: folder.partition("/")[0] for name, folder in folder_of.items()}
 
 
 def list_folder(root: Path) -> Listing:
@@ -145,7 +158,9 @@ def list_folder(root: Path) -> Listing:
     itself lies are not.
     """
     listing, real_root = Listing(), root.resolve()
-    folders, links, seen = [("", str(root))], [], set()
+    folders: list[tuple[str, str]] = [("", str(root))]
+    links: list[tuple[str, str]] = []
+    seen: set[tuple[int, int]] = set()
     while folders or links:
         prefix, folder = folders.pop() if folders else links.pop(0)
         try:
@@ -170,19 +185,15 @@ def list_folder(root: Path) -> Listing:
                         folders.append((f"{name}/", child.path))
                     elif not real_root.is_relative_to(Path(child.path).resolve()):
                         links.append((f"{name}/", child.path))
-                elif _is_image(name, listing):
-                    listing.entries.append(_entry(name, child))
+                elif _is_image(child.name, listing):
+                    about = child.stat()
+                    if not stat.S_ISREG(about.st_mode):
+                        raise BadImage("not a regular file")  # to open a pipe would wait for ever
+                    listing.add(name, name, about.st_size, about.st_mtime_ns ^ about.st_mode << 64)
             except (OSError, BadImage) as error:  # a link to itself, a file just gone, a pipe
-                if _is_image(name, listing):
+                if _is_image(child.name, listing):
                     listing.bad.append((printable(name), reason(error)))
     return listing
-
-
-def _entry(name: str, child: os.DirEntry) -> Entry:
-    about = child.stat()
-    if not stat.S_ISREG(about.st_mode):
-        raise BadImage("not a regular file")  # to open a pipe would wait for ever
-    return Entry(printable(name), child.path, about.st_size, (about.st_mtime_ns, about.st_mode))
 
 
 def list_zip(path: Path) -> Listing:
@@ -194,34 +205,41 @@ def list_zip(path: Path) -> Listing:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise UserError(f"{path}: not a zip that can be read ({error})") from None
     for member in members:
-        parts = PurePosixPath(member.filename.replace("\\", "/")).parts
-        if member.is_dir() or _is_hidden(parts) or not _is_image(member.filename, listing):
+        parts = member.filename.replace("\\", "/").split("/")
+        if member.is_dir() or _is_hidden(parts) or not _is_image(parts[-1], listing):
             continue
-        name = printable("/".join(parts))
-        if ".." in parts or parts[0] == "/" or ":" in parts[0]:
-            listing.bad.append((name, "a path that leaves the zip"))
+        name = "/".join(parts)
+        if ".." in parts or not parts[0] or ":" in parts[0]:
+            listing.bad.append((printable(name), "a path that leaves the zip"))
         elif member.flag_bits & 1:
-            listing.bad.append((name, "encrypted"))
+            listing.bad.append((printable(name), "encrypted"))
         elif member.file_size > MAX_UNPACKED:
-            listing.bad.append((name, f"{member.file_size:,} bytes when unpacked, more than {MAX_UNPACKED >> 20} MB"))
+            listing.bad.append(
+                (printable(name), f"{member.file_size:,} bytes when unpacked, more than {MAX_UNPACKED >> 20} MB")
+            )
         else:
-            listing.entries.append(Entry(name, member, member.file_size, (member.CRC,)))
+            listing.add(name, member, member.file_size, member.CRC)
     return listing
 
 
 def printable(name: str) -> str:
     """The name with what a terminal would obey, or could not print, spelt out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    return (
+        name
+        if name.isprintable()
+        else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    )
 
 
 def _is_hidden(parts: Iterable[str]) -> bool:
     """.DS_Store and its like, passed over without a word."""
-    return any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in parts)
+    return any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in parts)
 
 
 def _is_image(name: str, listing: Listing) -> bool:
     """By extension; other files are counted."""
-    extension = PurePosixPath(name).suffix.lower()
+    stem, dot, end = name.rpartition(".")
+    extension = dot + end.lower() if stem else ""
     if extension not in EXTENSIONS:
         listing.ignored[printable(extension) or "no extension"] += 1
     return extension in EXTENSIONS

@@ -7,6 +7,7 @@ import hashlib
 import warnings
 from array import array
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from mulligan.data.decode import CHANNELS, RESIZE_RULE
 from mulligan.data.files import ImageFiles
 from mulligan.data.sources import Progress, Source, Survey
 
+VALID = "'digits', or a folder, .zip, .npz or IDX file (*-images-idx3-ubyte[.gz]) of images"
 FORMAT = 1  # of what is in the cache; another number leaves old folders alone and decodes anew
 MOST_PIXELS = 1 << 26  # of one image as training sees it
 
@@ -35,7 +37,7 @@ def open_data(
     """Open a data set, decoding it into the cache if it is not there yet or has changed since.
 
     Args:
-        spec: "digits" (5,000 of MNIST, with labels), or the path of a folder, .zip, .npz, IDX file or folder with IDX files.
+        spec: "digits" (5,000 of MNIST, with labels), or the path of a folder, .zip, .npz, IDX file or folder of those.
         size: height and width that all images are brought to, by `decode.RESIZE_RULE`; by default the most frequent.
         labels: sub-folders are classes. Arrays carry their labels anyway; without any, it is an error to ask for them.
         channels: 1, 3 or 4; by default what most images are.
@@ -44,8 +46,8 @@ def open_data(
         progress: called with (done, of how many) while decoding.
 
     Raises:
-        UserError: nothing usable at `spec`, too much of it damaged, no labels where asked for, an option out of range, a
-            cache that cannot be written.
+        UserError: nothing usable at `spec`, too much of it damaged, no labels where asked for, an option out of range,
+            a cache that cannot be written.
     """
     target = _checked_size(size)
     if channels not in (None, *CHANNELS):
@@ -53,10 +55,8 @@ def open_data(
     if not 0 <= max_bad <= 1:
         raise UserError(f"--max-bad {max_bad}: a share of the files, 0 to 1")
     source = find(spec, labels)
-    key = hashlib.blake2b(
-        repr((FORMAT, source.kind, str(source.path), source.stamp, target, channels)).encode("utf-8", "backslashreplace"),
-        digest_size=12,
-    ).hexdigest()
+    asked = repr((FORMAT, source.kind, str(source.path), source.stamp, target, channels))
+    key = hashlib.blake2b(asked.encode(), digest_size=12).hexdigest()
     folder = cache_root(cache) / f"{source.kind}-{key}"
 
     def write(draft: Path) -> None:
@@ -89,8 +89,8 @@ def find(spec: str | Path, labels: bool) -> Source:
         path.stat()
     except FileNotFoundError:
         near = difflib.get_close_matches(str(spec).lower(), ["digits"], cutoff=0.6)
-        hint = "did you mean the built-in 'digits'?" if near else "give 'digits' or the path of a folder, .zip, .npz or IDX file"
-        raise UserError(f"{spec}: no such file or folder; {hint}") from None
+        valid = "did you mean the built-in 'digits'?" if near else f"give {VALID}"
+        raise UserError(f"{spec}: no such file or folder; {valid}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{spec}: {getattr(error, 'strerror', None) or error}") from None
     path = path.absolute()
@@ -103,11 +103,16 @@ def find(spec: str | Path, labels: bool) -> Source:
         return arrays.npz(path)
     if arrays.IDX_IMAGES.search(path.name):
         return arrays.idx(path)
-    raise UserError(f"{spec}: not a folder, .zip, .npz or IDX file of images (*-images-idx3-ubyte[.gz])")
+    raise UserError(f"{spec}: not usable as data; give {VALID}")
 
 
 def build(
-    source: Source, draft: Path, target: tuple[int, int] | None, channels: int | None, max_bad: float, progress: Progress
+    source: Source,
+    draft: Path,
+    target: tuple[int, int] | None,
+    channels: int | None,
+    max_bad: float,
+    progress: Progress,
 ) -> None:
     """Decode a source into the folder `draft`."""
     survey = source.survey(progress)
@@ -135,7 +140,11 @@ def build(
     first, copies = split.groups_of(np.frombuffer(digests, "V16"))
     heldout = split.choose_heldout(first, copies, ids) if source.heldout is None else source.heldout
     repeats = np.flatnonzero(first != np.arange(len(first)))
-    found = {
+
+    def name_of(row: int) -> str:
+        return source.name_of(kept[row])
+
+    found: dict[str, Any] = {
         "kind": source.kind,
         "path": str(source.path),
         "bytes": source.bytes,
@@ -148,17 +157,17 @@ def build(
         "train": len(kept) - len(heldout),
         "heldout": len(heldout),
         "duplicates": len(repeats),
-        "duplicate_pairs": [[source.name_of(kept[first[i]]), source.name_of(kept[i])] for i in repeats[: checkup.SHOWN]],
+        "duplicate_pairs": [[name_of(first[i]), name_of(i)] for i in repeats[: checkup.SHOWN]],
         "constant": constant,
         "unreadable": [list(pair) for pair in source.bad],
         "ignored": source.ignored,
         "resize": RESIZE_RULE,
     }  # fmt: skip
-    sentences = list(checkup.plan(survey, shape, found, target is not None, source.heldout is not None))
+    found["plan"] = list(checkup.plan(survey, found, sized=target is not None, held_by_hand=source.heldout is not None))
     content = hashlib.blake2b(repr((shape, classes)).encode(), digest_size=16)
     content.update(digests)
     content.update(b"" if ids is None else ids.tobytes())
-    save_about(draft, checkup.CheckUp(**found, plan=sentences), content.hexdigest(), ids, heldout)
+    save_about(draft, checkup.CheckUp(**found), content.hexdigest(), ids, heldout)
 
 
 def _most_frequent_size(survey: Survey) -> tuple[int, int]:

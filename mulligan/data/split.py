@@ -9,14 +9,15 @@ FEWEST = 20  # smaller data holds nothing out: two images measure nothing
 
 
 def groups_of(digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(first, size) for each of N images: the position of its first exact copy (its own, if there is none), and how many there are."""
+    """(first, size) for each of N images: the position of its first exact copy, which may be itself, and how many there
+    are. `digests` is (N,) of anything that sorts.
+    """
     _, first, group, sizes = np.unique(digests, return_index=True, return_inverse=True, return_counts=True)
     return first[group], sizes[group]
 
 
 def choose_heldout(first: np.ndarray, size: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    """Positions to hold out, sorted: about a tenth of every class. A function of its arguments alone, without a generator of
-    random numbers whose stream another numpy may change.
+    """Positions to hold out, sorted: about a tenth of every class, and the same with every version of numpy.
 
     Copies of an image are all held out or none. Images with very many copies (blank ones, say) are never held out.
     """
@@ -27,8 +28,8 @@ def choose_heldout(first: np.ndarray, size: np.ndarray, labels: np.ndarray | Non
     eligible = np.flatnonzero((first == np.arange(count)) & (size <= max(2, wanted / 10)))
     order = np.lexsort((_hash(eligible), np.zeros(len(eligible)) if labels is None else labels[eligible]))
     picks = round(wanted * len(eligible) / count)
-    even = ((np.arange(picks) + 0.5) * len(eligible) / max(1, picks)).astype(np.int64)  # one from each of `picks` equal stretches
-    return np.flatnonzero(np.isin(first, eligible[order[even]]))
+    spread = ((np.arange(picks) + 0.5) * len(eligible) / max(1, picks)).astype(np.int64)  # evenly, so over all classes
+    return np.flatnonzero(np.isin(first, eligible[order[spread]]))
 
 
 def _hash(positions: np.ndarray) -> np.ndarray:

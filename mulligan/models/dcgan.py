@@ -1,0 +1,139 @@
+"""`dcgan`: a dense layer to a small grid, then transposed convolutions; D mirrored (Radford 2015, arXiv 1511.06434).
+
+The defaults are the textbook network for 28x28 as TensorFlow's tutorial teaches it: 5x5 kernels, 256-128-64 channels from
+7x7, batch norm and leaky ReLU 0.3 in G; 64-128 channels and dropout 0.3 in D.
+
+Legend: B batch, C image channels, H W image size, h w the base grid, K classes.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mulligan.core.batch import Judgement
+from mulligan.core.registry import discriminators, generators
+from mulligan.models.sizes import halvings
+from mulligan.nn.dropout import Dropout
+
+Norm = Literal["batch", "instance", "layer", "none"]
+NORMS = {
+    "batch": nn.BatchNorm2d,
+    "instance": lambda width: nn.InstanceNorm2d(width, affine=True),
+    "layer": lambda width: nn.GroupNorm(1, width),  # over channels and space, as Gulrajani 2017 has it in the critic
+    "none": lambda width: nn.Identity(),
+}
+
+
+def _kernel(kernel: int, stride: int) -> dict[str, int]:
+    """Arguments that make a (transposed) convolution change the side by exactly `stride`."""
+    return {"kernel_size": kernel, "stride": stride, "padding": (kernel - stride + 1) // 2}
+
+
+def _initialise(net: nn.Module, std: float) -> None:
+    """N(0, std) weights as the paper has them; std = 0: Glorot's uniform ones, Keras's default."""
+    for module in net.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            if std:
+                nn.init.normal_(module.weight, std=std)
+            else:
+                nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+@generators.register("dcgan")
+class DCGANGenerator(nn.Module):
+    """z, and the class's embedding times it, through a dense layer and one transposed convolution per doubling."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        *,
+        width: int = 64,  # channels before the image; doubled at every halving, twice more at the base
+        z: int = 100,  # noise numbers
+        kernel: Literal[4, 5] = 5,
+        norm: Norm = "batch",
+        slope: float = 0.3,  # of the leaky ReLU
+        std: float = 0.0,  # of the initial weights; 0: Glorot
+    ) -> None:
+        super().__init__()
+        count = halvings("dcgan", shape)
+        channels, height, side = shape
+        widths = [width * 2**i for i in reversed(range(count))]  # from the base grid up
+        self.z_shape = (z,)
+        self.grid = (2 * widths[0], height >> count, side >> count)
+        self.embed = nn.Embedding(classes, z) if classes else None
+        act = nn.LeakyReLU(slope, inplace=True)
+        self.dense = nn.Linear(z, torch.Size(self.grid).numel(), bias=False)
+        # over every feature of every place, as the tutorial does, and not over channels
+        self.dense_norm = nn.Sequential(nn.BatchNorm1d(self.dense.out_features) if norm == "batch" else nn.Identity(), act)
+        odd = kernel % 2
+        first = {"kernel_size": kernel - 1 + odd, "padding": (kernel - 1) // 2, "stride": 1}  # 5 for 5, 3 for 4
+        layers: list[nn.Module] = [nn.ConvTranspose2d(self.grid[0], widths[0], bias=False, **first), NORMS[norm](widths[0]), act]
+        for a, b in pairwise(widths):
+            layers += [
+                nn.ConvTranspose2d(a, b, bias=False, output_padding=odd, **_kernel(kernel, 2)), NORMS[norm](b), act,
+            ]  # fmt: skip
+        layers += [nn.ConvTranspose2d(widths[-1], channels, bias=False, output_padding=odd, **_kernel(kernel, 2)), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+        _initialise(self, std)
+
+    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
+        """z (B, z), cond (B,) class ids or None -> (B, C, H, W) in [-1, 1]."""
+        if self.embed is not None:
+            assert cond is not None
+            z = z * self.embed(cond)  # Odena 2017 (ACGAN)'s way in, as Keras's examples have it
+        x = self.dense_norm(self.dense(z)).unflatten(1, self.grid)  # (B, 4 width, h, w)
+        return self.layers(x.contiguous(memory_format=torch.channels_last))
+
+
+@discriminators.register("dcgan")
+class DCGANDiscriminator(nn.Module):
+    """One strided convolution per halving, then a dense layer; the class by projection (Miyato, Koyama 2018)."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        *,
+        width: int = 64,  # channels after the first convolution; doubled at every further one
+        kernel: Literal[4, 5] = 5,
+        norm: Norm = "none",  # "batch" is the paper's, but a gradient penalty needs samples judged apart
+        dropout: float = 0.3,
+        slope: float = 0.3,
+        std: float = 0.0,
+    ) -> None:
+        super().__init__()
+        count = halvings("dcgan", shape)
+        channels, height, side = shape
+        widths = [width * 2**i for i in range(count)]
+        layers: list[nn.Module] = []
+        for index, (a, b) in enumerate(pairwise([channels, *widths])):
+            layers += [
+                nn.Conv2d(a, b, **_kernel(kernel, 2)),
+                NORMS[norm](b) if index else nn.Identity(),  # none after the first (Radford 2015, sec. 3)
+                nn.LeakyReLU(slope, inplace=True),
+                Dropout(dropout),
+            ]
+        self.layers = nn.Sequential(*layers)
+        features = widths[-1] * (height >> count) * (side >> count)
+        self.head = nn.Linear(features, 1)
+        self.embed = nn.Embedding(classes, features) if classes else None
+        _initialise(self, std)
+        if self.embed is not None:
+            nn.init.normal_(self.embed.weight, std=features**-0.5)
+
+    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+        """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
+        x = self.layers(x)
+        features = x.flatten(1)
+        logit = self.head(features).squeeze(1)
+        if self.embed is not None:
+            assert cond is not None
+            logit = logit + (self.embed(cond) * features).sum(1)
+        return Judgement([logit], [x])

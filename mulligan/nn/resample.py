@@ -1,0 +1,34 @@
+"""Changing resolution by a factor of two with the binomial filter [1, 2, 1], for data of any rank.
+
+Legend: B batch, C channels, `*space` any number of spatial axes.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+def _kernel(x: Tensor, total: float) -> Tensor:
+    """The separable binomial kernel, one copy per channel, summing to `total`: (C, 1, 3, 3, ...)."""
+    taps = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
+    rank = x.ndim - 2
+    kernel = functools.reduce(lambda a, b: a.unsqueeze(-1) * b, [taps] * rank) * total
+    return kernel.expand(x.shape[1], 1, *kernel.shape).contiguous()
+
+
+def downsample(x: Tensor) -> Tensor:
+    """(B, C, *space) -> (B, C, *space / 2): low-pass, then every other sample; zero beyond the border."""
+    return CONV[x.ndim - 2](x, _kernel(x, 1.0), stride=2, padding=1, groups=x.shape[1])
+
+
+def upsample(x: Tensor) -> Tensor:
+    """(B, C, *space) -> (B, C, 2 * space): samples stay, those between are their neighbours' mean; zero beyond the border."""
+    kernel = _kernel(x, 2.0 ** (x.ndim - 2))
+    return TRANSPOSED[x.ndim - 2](x, kernel, stride=2, padding=1, output_padding=1, groups=x.shape[1])

@@ -1,0 +1,44 @@
+"""Blocks against what they stand for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mulligan.nn.dropout import Dropout, dropout
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.5])
+def test_dropout_drops_its_share_and_keeps_the_mean(p: float, layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(64, 8, 31, 33).contiguous(memory_format=layout)
+    y = dropout(x, p)
+    assert y.stride() == x.stride()
+    assert y.unique().tolist() == pytest.approx([0.0, 1 / (1 - p)], rel=1e-4)
+    se = (p * (1 - p) / x.numel()) ** 0.5
+    assert abs((y == 0).float().mean().item() - p) < 4 * se + 1e-5
+    assert abs(y.mean().item() - 1) < 4 * se / (1 - p)
+
+
+def test_dropout_lanes_are_independent() -> None:
+    torch.manual_seed(0)
+    dropped = (dropout(torch.ones(400_000), 0.5) == 0).float() - 0.5
+    for lag in (1, 2, 3, 4, 8):
+        assert abs((dropped[lag:] * dropped[:-lag]).mean().item()) < 4 * 0.25 / 400_000**0.5
+
+
+def test_dropout_rests_in_evaluation_and_follows_the_seed() -> None:
+    x, layer = torch.randn(3, 5), Dropout(0.5)
+    assert torch.equal(layer.eval()(x), x)
+    torch.manual_seed(1)
+    first = layer.train()(x)
+    torch.manual_seed(1)
+    assert torch.equal(layer(x), first)
+
+
+def test_dropout_gradient_is_its_mask() -> None:
+    x = torch.randn(100, requires_grad=True)
+    y = dropout(x, 0.3)
+    y.sum().backward()
+    assert torch.equal(x.grad == 0, y == 0)
