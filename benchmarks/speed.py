@@ -48,7 +48,7 @@ def mulligan(precision: str = "fp32") -> float:
     """Our loop as `mulligan train --recipe dcgan` runs it, data included."""
     from mulligan.api.build import build_game, pick_device, recipe_named
     from mulligan.data import open_data
-    from mulligan.train.loop import State, play_step
+    from mulligan.engine.loop import State, play_step
 
     recipe = recipe_named("dcgan", {"batch": BATCH, "precision": precision})
     game = build_game(recipe, open_data("digits"), seed=0, device=pick_device("cpu"), precision=precision)

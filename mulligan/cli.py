@@ -64,8 +64,12 @@ def data_options(command: Callable) -> Callable:
     for option in (
         click.option("--size", type=Size(), help="Resize to this height x width (antialiased, then centre crop)."),
         click.option("--labels", is_flag=True, help="Sub-folders are classes; train by class."),
-        click.option("--channels", type=click.Choice(["1", "3", "4"]), help="Grey, RGB or RGBA; by default what most are."),
-        click.option("--max-bad", type=float, default=0.10, show_default=True, help="Share of unreadable files to skip."),
+        click.option(
+            "--channels", type=click.Choice(["1", "3", "4"]), help="Grey, RGB or RGBA; by default what most are."
+        ),
+        click.option(
+            "--max-bad", type=float, default=0.10, show_default=True, help="Share of unreadable files to skip."
+        ),
     ):
         command = option(command)
     return command
@@ -167,7 +171,9 @@ def _print_ending(path: Path, summary: dict[str, Any]) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Sample i of a seed is always the same picture.")
 @click.option("--class", "class_", help="Only this class, for a run trained by class.")
 @click.option("--truncation", type=float, default=1.0, show_default=True, help="Below 1: more typical, less varied.")
-@click.option("--out", type=RUN, default=Path("grid.png"), show_default=True, help="grid.png, a folder/, or samples.npz.")
+@click.option(
+    "--out", type=RUN, default=Path("grid.png"), show_default=True, help="grid.png, a folder/, or samples.npz."
+)
 @click.option("--checkpoint", "which", type=click.Choice(["best", "last"]), default="best", show_default=True)
 @click.option("--device", default="auto", show_default=True)
 def sample(
@@ -208,9 +214,7 @@ def evaluate(
 @click.argument("data")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @data_options
-def inspect(
-    data: str, as_json: bool, size: Any, labels: bool, channels: str | None, max_bad: float
-) -> None:
+def inspect(data: str, as_json: bool, size: Any, labels: bool, channels: str | None, max_bad: float) -> None:
     """Check DATA up: what is in it, what is wrong with it, and what training will do with it."""
     from mulligan import api
 
@@ -229,7 +233,9 @@ def _readable(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}: {_readable(count)}" for name, count in value.items()) or "none"
     if isinstance(value, list | tuple):
-        shown = "; ".join(": ".join(map(str, item)) if isinstance(item, list | tuple) else str(item) for item in value[:8])
+        shown = "; ".join(
+            ": ".join(map(str, item)) if isinstance(item, list | tuple) else str(item) for item in value[:8]
+        )
         return (shown + (f"; and {len(value) - 8} more" if len(value) > 8 else "")) or "none"
     return "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 

@@ -17,10 +17,3 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = tmp_path_factory.mktemp("cache")
     os.environ["MULLIGAN_CACHE"] = str(cache)
     return cache
-
-
-@pytest.fixture(scope="session")
-def small_network() -> dict[str, dict[str, object]]:
-    """Settings that make each family tiny, by the generator's name."""
-    narrow = {"generator.width": 8, "discriminator.width": 8}
-    return {"dcgan": narrow}

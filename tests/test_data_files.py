@@ -57,7 +57,7 @@ def only(data: ImageData) -> np.ndarray:
 
 
 def reasons(data: ImageData) -> dict[str, str]:
-    return {name: why for name, why in data.checkup.unreadable}
+    return dict(data.checkup.unreadable)
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -101,8 +101,7 @@ def test_cmyk(folder, opened):
 
 
 def test_grey_with_alpha_1_bit_and_palettes(folder, opened, tmp_path):
-    alpha = np.stack([np.full((4, 4), 60, np.uint8), np.full((4, 4), 128, np.uint8)], -1)
-    Image.fromarray(alpha, "LA").save(folder / "a.png")
+    Image.new("LA", (4, 4), (60, 128)).save(folder / "a.png")
     assert (only(opened()) == [60, 60, 60, 128]).all()
     assert (only(opened(channels=1)) == round(255 - (255 - 60) * 128 / 255)).all()  # on white
 
@@ -121,10 +120,9 @@ def test_grey_with_alpha_1_bit_and_palettes(folder, opened, tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
-def test_exif_turns_images_upright(folder, opened, orientation, format):
-    upright = noise(5, 8, 3)
-    turn = lambda axes: np.ascontiguousarray(axes)  # noqa: E731
+@pytest.mark.parametrize(("format", "colours"), [("PNG", 3), ("TIFF", 3), ("TIFF", 1), ("WEBP", 3)])
+def test_exif_turns_images_upright(folder, opened, orientation, format, colours):
+    upright = noise(5, 8, 3) if colours == 3 else noise(5, 8)
     stored = {
         1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.swapaxes(0, 1),
         6: np.rot90(upright), 7: upright[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(upright, -1),
@@ -132,10 +130,9 @@ def test_exif_turns_images_upright(folder, opened, orientation, format):
     exif = Image.Exif()
     exif[0x0112] = orientation
     more = {"lossless": True} if format == "WEBP" else {}
-    put(folder / f"x.{format.lower()}", encoded(turn(stored), format, exif=exif, **more))
+    put(folder / f"x.{format.lower()}", encoded(np.ascontiguousarray(stored), format, exif=exif, **more))
     data = opened()
-    assert data.checkup.sizes == {"5x8": 1}
-    assert np.array_equal(only(data), upright)
+    assert data.checkup.sizes == {"5x8": 1} and np.array_equal(only(data).squeeze(), upright)
 
 
 def test_damaged_exif_does_not_cost_the_image(folder, opened):
@@ -176,8 +173,7 @@ def test_most_frequent_size_wins_and_the_rest_is_cropped_at_the_centre(folder, o
 def test_shrinking_is_antialiased(folder, opened):
     board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
     put(folder / "x.png", board)
-    inner = only(opened(size=8))[1:-1, 1:-1].astype(int)
-    assert np.abs(inner - 127).max() <= 2  # nearest would give 0 or 255
+    assert np.abs(only(opened(size=8))[1:-1, 1:-1].astype(int) - 127).max() <= 2  # nearest would give 0 or 255
 
 
 def test_mixed_modes_become_what_most_are(folder, opened):
@@ -250,6 +246,8 @@ def test_nothing_usable(folder, opened, tmp_path):
         opened(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"notes.txt: not usable as data"):
         opened(folder / "notes.txt")
+    with pytest.raises(UserError, match="no data is named"):
+        opened("")
 
 
 def test_hidden_files_are_silent_and_other_files_counted(folder, opened):
@@ -268,7 +266,7 @@ def test_links_in_circles(folder, opened, tmp_path):
     put(tmp_path / "secret.png", noise(4, 4))
     (folder / "a" / "up").symlink_to(folder)
     (folder / "out").symlink_to(tmp_path)  # holds `folder` itself, and all beside it
-    (folder / "again").symlink_to(folder / "a")
+    (folder / "0").symlink_to(folder / "a")  # which comes first by name
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "back").symlink_to(folder / "linked")
     (folder / "self").symlink_to(folder / "self")

@@ -13,11 +13,11 @@ FLOORS = {
     "core": 0,
     "nn": 1,
     "data": 2, "tasks": 2, "models": 2, "losses": 2, "terms": 2, "metrics": 2, "zoo": 2, "augment": 2,
-    "train": 3, "use": 3,
+    "engine": 3, "use": 3,
     "api": 4,
     "cli": 5, "web": 5, "__main__": 6,
 }  # fmt: skip
-ONLY = {"train": {"core"}, "use": {"core"}, "cli": {"api", "core"}, "web": {"api", "core"}}
+ONLY = {"engine": {"core"}, "use": {"core"}, "cli": {"api", "core"}, "web": {"api", "core"}}
 ALSO = {"zoo": {"models", "losses", "terms"}}  # a recipe may name what it is made of
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -11,10 +11,10 @@ from toys import HINGE, ToyD, toy_game
 
 from mulligan.core.recipe import Schedule, Term
 from mulligan.core.step import Loss, Penalty
-from mulligan.train import checkpoint
-from mulligan.train.budget import converged, milestones
-from mulligan.train.ema import MovingAverage
-from mulligan.train.loop import Game, State, Stop, play, play_step, restore, tensors_of
+from mulligan.engine import checkpoint
+from mulligan.engine.budget import converged, milestones
+from mulligan.engine.ema import MovingAverage
+from mulligan.engine.loop import Game, State, Stop, play, play_step, restore, tensors_of
 
 
 class Quiet:

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from mulligan.core.batch import Batch, Judgement
 from mulligan.core.recipe import Part
 from mulligan.core.step import Loss
-from mulligan.train.ema import MovingAverage
-from mulligan.train.loop import Game
-from mulligan.train.optim import Tuned
-from mulligan.train.turn import Player
+from mulligan.engine.ema import MovingAverage
+from mulligan.engine.loop import Game
+from mulligan.engine.optim import Tuned
+from mulligan.engine.turn import Player
 
 
 class ToyG(nn.Module):

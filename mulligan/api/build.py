@@ -22,13 +22,13 @@ from mulligan.core.run import read_json
 from mulligan.core.seeding import endless_order, mix
 from mulligan.core.step import Constraint, Penalty
 from mulligan.data import ImageData
-from mulligan.train.ema import MovingAverage
-from mulligan.train.loop import Game
-from mulligan.train.optim import Tuned
-from mulligan.train.turn import Player
+from mulligan.engine.ema import MovingAverage
+from mulligan.engine.loop import Game
+from mulligan.engine.optim import Tuned
+from mulligan.engine.turn import Player
 
 PART_PACKAGES = ("models", "tasks", "zoo", "metrics")
-PART_MODULES = ("losses", "terms", "train.optim")
+PART_MODULES = ("losses", "terms", "engine.optim")
 
 
 @functools.cache
@@ -88,7 +88,9 @@ def autocast_for(precision: str, device: torch.device) -> Callable[[], contextli
     return lambda: torch.autocast(device.type, dtype)
 
 
-def build_networks(recipe: Recipe, shape: tuple[int, ...], classes: int, device: torch.device) -> tuple[nn.Module, nn.Module]:
+def build_networks(
+    recipe: Recipe, shape: tuple[int, ...], classes: int, device: torch.device
+) -> tuple[nn.Module, nn.Module]:
     """G and D with their initial weights, a function of the recipe's parts and torch's seed."""
     G = recipe.generator.build(registry.generators, shape, classes)
     D = recipe.discriminator.build(registry.discriminators, shape, classes)

@@ -13,11 +13,11 @@ from mulligan.api.plan import Plan
 from mulligan.core.interrupt import Interrupts
 from mulligan.core.run import RunFolder, write_json, write_whole
 from mulligan.core.seeding import mix
-from mulligan.train import checkpoint
-from mulligan.train.budget import best_of, converged
-from mulligan.train.journal import Averages, Journal, non_finite
-from mulligan.train.loop import Game, State, Stop, tensors_of
-from mulligan.train.turn import Report
+from mulligan.engine import checkpoint
+from mulligan.engine.budget import best_of, converged
+from mulligan.engine.journal import Averages, Journal, non_finite
+from mulligan.engine.loop import Game, State, Stop, tensors_of
+from mulligan.engine.turn import Report
 from mulligan.use.events import TensorBoard
 from mulligan.use.pictures import grid
 from mulligan.use.progress import ProgressLine
@@ -101,7 +101,9 @@ class Host:
         self.line.metric(f"{TRACKED} {row[TRACKED]:.4f}")
         if best_of(state.metrics, TRACKED) is row:
             checkpoint.write(self.run.checkpoints, checkpoint.BEST, tensors_of(self.game), dataclasses.asdict(state))
-            self.journal.write("event", state, {"what": "best", "why": f"{TRACKED} {row[TRACKED]:.4g}, the lowest so far"})
+            self.journal.write(
+                "event", state, {"what": "best", "why": f"{TRACKED} {row[TRACKED]:.4g}, the lowest so far"}
+            )
         self.summarise(state, Stop("running", ""))
         if time.monotonic() - self._reported > REPORT_EVERY:
             write_report(self.run)

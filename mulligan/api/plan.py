@@ -14,8 +14,8 @@ from mulligan.api.judge import Judge
 from mulligan.core.recipe import Recipe
 from mulligan.core.seeding import mix
 from mulligan.data import ImageData
-from mulligan.train.budget import images_in, milestones
-from mulligan.train.loop import Game, State, play_step
+from mulligan.engine.budget import images_in, milestones
+from mulligan.engine.loop import Game, State, play_step
 from mulligan.use.sample import draw
 
 CALIBRATE = 3.0  # seconds of steps timed to turn minutes into images

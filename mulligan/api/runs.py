@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,11 @@ from torch import Tensor, nn
 
 from mulligan.api.build import build_networks, load_parts, pick_device
 from mulligan.api.judge import Judge
-from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Recipe
 from mulligan.core.run import RunFolder, read_json
 from mulligan.data import ImageData, open_data
-from mulligan.train import checkpoint
+from mulligan.engine import checkpoint
 from mulligan.use.pictures import save_images
 from mulligan.use.sample import draw
 
@@ -68,7 +66,9 @@ class Run:
         try:
             G.load_state_dict(checkpoint.unflatten("ema", self.checkpoint.tensors))
         except RuntimeError as error:
-            raise UserError(f"{self.folder.checkpoints}: its weights do not fit {self.folder.recipe}: {error}") from None
+            raise UserError(
+                f"{self.folder.checkpoints}: its weights do not fit {self.folder.recipe}: {error}"
+            ) from None
         return G.eval().requires_grad_(False)
 
     def class_id(self, name: str | int | None) -> int | None:
@@ -118,7 +118,9 @@ class Run:
         asked = dict(self.description["asked"]["data"])
         data = open_data(asked.pop("spec"), **asked)
         if data.fingerprint != self.description["data"]["fingerprint"]:
-            raise UserError(f"{self.description['data']['spec']}: its images have changed since {self.path} was trained")
+            raise UserError(
+                f"{self.description['data']['spec']}: its images have changed since {self.path} was trained"
+            )
         return data
 
     def evaluate(

@@ -24,9 +24,9 @@ from mulligan.core.errors import UserError
 from mulligan.core.recipe import Budget, Recipe
 from mulligan.core.run import RunFolder, read_json, write_json
 from mulligan.data import ImageData, open_data
-from mulligan.train import checkpoint
-from mulligan.train.budget import milestones
-from mulligan.train.loop import State, play, restore
+from mulligan.engine import checkpoint
+from mulligan.engine.budget import milestones
+from mulligan.engine.loop import State, play, restore
 from mulligan.use.progress import ProgressLine
 
 FORMAT = 1
@@ -88,9 +88,8 @@ def train(
     run = RunFolder(out) if out is not None else _free_folder(Path(str(data)).stem, wanted.name, asked)
     _check_same(run, asked)
     run.path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run.path / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock = FileLock(run.path / ".lock").acquire(timeout=0)
     except Timeout:
         raise UserError(f"{run.path}: another process is training here; choose another --out") from None
     with lock:
@@ -208,7 +207,9 @@ def _check_same(run: RunFolder, asked: Mapping[str, Any]) -> None:
     before = read_json(run.run).get("asked")
     if before != asked:
         what = next((key for key in asked if not isinstance(before, dict) or before.get(key) != asked[key]), "settings")
-        raise UserError(f"{run.path}: holds a run with another {what}; repeat its command to resume it, or choose another --out")
+        raise UserError(
+            f"{run.path}: holds a run with another {what}; repeat its command to resume it, or choose another --out"
+        )
 
 
 def _ended(run: RunFolder) -> bool:

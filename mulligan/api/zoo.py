@@ -28,7 +28,9 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
     }
     lines += [(what, _spelled(part.as_json())) for what, part in parts.items()]
     lines += [(f"terms.{name}", _spelled(term.as_json())) for name, term in recipe.terms.items()]
-    plain = {k: v for k, v in recipe.as_json().items() if k not in {*parts, "name", "about", "paper", "optimizer", "terms"}}
+    plain = {
+        k: v for k, v in recipe.as_json().items() if k not in {*parts, "name", "about", "paper", "optimizer", "terms"}
+    }
     lines += [(what, _spelled(value) if isinstance(value, dict) else str(value)) for what, value in plain.items()]
     return [(what, how) for what, how in lines if how]
 
@@ -44,5 +46,3 @@ def _spelled(options: dict[str, Any]) -> str:
                 continue
         words.append(str(value) if name == "name" else f"{name}={value}")
     return "  ".join(words)
-
-

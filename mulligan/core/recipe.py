@@ -18,7 +18,6 @@ from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, 
 from mulligan.core import registry
 from mulligan.core.errors import UserError, unknown
 
-
 SHAPES = ("cosine", "linear")
 
 
@@ -43,7 +42,9 @@ def _schedule(value: Any) -> Any:
     if not isinstance(value, str) or not (m := re.fullmatch(r"\s*(\w+)\s*\(([^)]*)\)\s*", value)):
         return value
     if m[1] not in SHAPES:
-        raise ValueError(f"no schedule {m[1]!r}; write {' or '.join(f'{shape}(start, end[, images])' for shape in SHAPES)}")
+        raise ValueError(
+            f"no schedule {m[1]!r}; write {' or '.join(f'{shape}(start, end[, images])' for shape in SHAPES)}"
+        )
     return dict(zip(("shape", "start", "end", "images"), (m[1], *m[2].split(",")), strict=False))
 
 
@@ -199,7 +200,9 @@ class Recipe:
                 discriminator=self.optimizer.discriminator.resolve(registry.optimizers),
             ),
             terms={
-                name: Term(term.weight, term.every, **registry.terms.bind(name, term.options, beside=("weight", "every")))
+                name: Term(
+                    term.weight, term.every, **registry.terms.bind(name, term.options, beside=("weight", "every"))
+                )
                 for name, term in self.terms.items()
             },
         )
@@ -215,7 +218,9 @@ class Recipe:
         except ValidationError as error:
             first = error.errors()[0]
             path = ".".join(str(step) for step in first["loc"] if not str(step).startswith("function-"))
-            raise UserError(f"{where}: {path + ': ' if path else ''}{first['msg'].removeprefix('Value error, ')}") from None
+            raise UserError(
+                f"{where}: {path + ': ' if path else ''}{first['msg'].removeprefix('Value error, ')}"
+            ) from None
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
 

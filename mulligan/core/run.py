@@ -1,7 +1,7 @@
 """The run folder: what training leaves behind, and what everything else reads. Torch is not needed to read one.
 
     recipe.json      the resolved recipe          samples/000012000.png   fixed noise after 12,000 images
-    run.json         data, seed, budget, machine  checkpoints/            see train/checkpoint.py
+    run.json         data, seed, budget, machine  checkpoints/            see engine/checkpoint.py
     stats.jsonl      one row per line, see below  tensorboard/            the same numbers as event files
     summary.json     how it stands or ended       report.html             all of it, self-contained
 

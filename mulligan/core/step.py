@@ -52,7 +52,9 @@ class Step:
     In D's turn `fake` is cut off from G, and D's parameters learn; in G's turn it is the other way round.
     """
 
-    def __init__(self, side: Side, G: nn.Module, D: nn.Module, z: Tensor, cond: Tensor | None, real: Tensor, fake: Tensor):
+    def __init__(
+        self, side: Side, G: nn.Module, D: nn.Module, z: Tensor, cond: Tensor | None, real: Tensor, fake: Tensor
+    ):
         self.side, self.G, self.D = side, G, D
         self.z, self.cond = z, cond
         self.real, self.fake = real, fake  # (B, C, *space) both

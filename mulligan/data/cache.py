@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 def cache_root(given: Path | None) -> Path:
     """`given`, else the environment's MULLIGAN_CACHE, else the user's cache folder."""
-    return given or Path(os.environ.get("MULLIGAN_CACHE") or platformdirs.user_cache_dir("mulligan")).expanduser()
+    return Path(given or os.environ.get("MULLIGAN_CACHE") or platformdirs.user_cache_dir("mulligan")).expanduser()
 
 
 def ensure(folder: Path, load: Callable[[Path], T | None], write: Callable[[Path], None]) -> T:

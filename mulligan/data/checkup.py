@@ -71,7 +71,7 @@ def plan(survey: Survey, found: dict[str, Any], *, sized: bool, held_by_hand: bo
         how = "the last 50 of each class" if held_by_hand else "chosen by position, the same every time"
         yield f"never see {found['heldout']:,} others, held out to measure by ({how})"
     else:
-        yield "hold nothing out to measure by: there are too few images"
+        yield "hold nothing out to measure by: there are too few different images"
     if found["classes"]:
         fewest = min(found["classes"], key=found["classes"].__getitem__)
         yield f"find {len(found['classes'])} classes, the smallest ({fewest}) of {found['classes'][fewest]:,} images"

@@ -129,4 +129,4 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
             raise BadImage("32-bit pixels beyond 65,535; store it as 8 or 16 bit")
         return Image.fromarray(((deep + 128) // 257).astype(np.uint8))
     mode = _plain_mode(image)
-    return image if image.mode == mode and mode != "RGB" else image.convert(mode)
+    return image if image.mode == mode else image.convert(mode)

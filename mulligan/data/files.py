@@ -22,7 +22,7 @@ from mulligan.data.decode import EXTENSIONS, BadImage, read_header, read_pixels,
 from mulligan.data.sources import Progress, Survey
 
 THREADS = min(4, os.cpu_count() or 1)  # Pillow decodes outside the GIL; each may hold one image of MAX_PIXELS
-BLOCK = 32 << 20  # bytes of decoded images on their way to the disk
+BLOCK = 16 << 20  # bytes of decoded images on their way to the disk
 MAX_UNPACKED = 256 << 20  # bytes of one file in a zip
 
 
@@ -46,7 +46,10 @@ class Listing:
             self.entries.append(Entry(printable(name), where, hash((size, changes))))
             self.bytes += size
         else:
-            self.bad.append((printable(name), "an empty file"))
+            self.refuse(name, "an empty file")
+
+    def refuse(self, name: str, why: str) -> None:
+        self.bad.append((printable(name), why))
 
 
 class ImageFiles:
@@ -137,7 +140,7 @@ class ImageFiles:
     @contextmanager
     def _opener(self) -> Iterator[Callable[[Entry], IO[bytes]]]:
         if self.kind == "folder":
-            yield lambda entry: (self.path / entry.where).open("rb")  # noqa: SIM115
+            yield lambda entry: (self.path / entry.where).open("rb")
         else:
             with zipfile.ZipFile(self.path) as archive:  # read in memory: nothing is ever extracted
                 yield lambda entry: io.BytesIO(archive.read(entry.where))
@@ -173,7 +176,7 @@ def list_folder(root: Path) -> Listing:
         except OSError as error:
             if not prefix:
                 raise UserError(f"{root}: {reason(error)}") from None
-            listing.bad.append((printable(prefix), reason(error)))
+            listing.refuse(prefix, reason(error))
             continue
         for child in children:
             if _is_hidden([child.name]):
@@ -192,7 +195,7 @@ def list_folder(root: Path) -> Listing:
                     listing.add(name, name, about.st_size, about.st_mtime_ns ^ about.st_mode << 64)
             except (OSError, BadImage) as error:  # a link to itself, a file just gone, a pipe
                 if _is_image(child.name, listing):
-                    listing.bad.append((printable(name), reason(error)))
+                    listing.refuse(name, reason(error))
     return listing
 
 
@@ -210,13 +213,11 @@ def list_zip(path: Path) -> Listing:
             continue
         name = "/".join(parts)
         if ".." in parts or not parts[0] or ":" in parts[0]:
-            listing.bad.append((printable(name), "a path that leaves the zip"))
+            listing.refuse(name, "a path that leaves the zip")
         elif member.flag_bits & 1:
-            listing.bad.append((printable(name), "encrypted"))
+            listing.refuse(name, "encrypted")
         elif member.file_size > MAX_UNPACKED:
-            listing.bad.append(
-                (printable(name), f"{member.file_size:,} bytes when unpacked, more than {MAX_UNPACKED >> 20} MB")
-            )
+            listing.refuse(name, f"{member.file_size:,} bytes when unpacked, more than {MAX_UNPACKED >> 20} MB")
         else:
             listing.add(name, member, member.file_size, member.CRC)
     return listing
@@ -224,11 +225,9 @@ def list_zip(path: Path) -> Listing:
 
 def printable(name: str) -> str:
     """The name with what a terminal would obey, or could not print, spelt out."""
-    return (
-        name
-        if name.isprintable()
-        else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-    )
+    if name.isprintable():
+        return name
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _is_hidden(parts: Iterable[str]) -> bool:

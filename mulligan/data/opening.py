@@ -16,7 +16,7 @@ from mulligan.data import arrays, checkup, split
 from mulligan.data.cache import cache_root, ensure, require_space
 from mulligan.data.dataset import PIXELS, ImageData, load, save_about
 from mulligan.data.decode import CHANNELS, RESIZE_RULE
-from mulligan.data.files import ImageFiles
+from mulligan.data.files import ImageFiles, printable
 from mulligan.data.sources import Progress, Source, Survey
 
 VALID = "'digits', or a folder, .zip, .npz or IDX file (*-images-idx3-ubyte[.gz]) of images"
@@ -84,25 +84,26 @@ def find(spec: str | Path, labels: bool) -> Source:
     """The source that `spec` names."""
     if spec == "digits":  # as a string; Path("digits") or "./digits" is a folder of that name
         return arrays.Digits()
-    path = Path(spec).expanduser()
+    if not str(spec):  # which as a path would be the working folder
+        raise UserError(f"no data is named; give {VALID}")
+    path = Path(spec).expanduser().absolute()
     try:
         path.stat()
+        images = arrays.idx_in(path) if path.is_dir() else path
     except FileNotFoundError:
         near = difflib.get_close_matches(str(spec).lower(), ["digits"], cutoff=0.6)
         valid = "did you mean the built-in 'digits'?" if near else f"give {VALID}"
         raise UserError(f"{spec}: no such file or folder; {valid}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{spec}: {getattr(error, 'strerror', None) or error}") from None
-    path = path.absolute()
-    if path.is_dir():
-        pair = arrays.idx_in(path)
-        return arrays.idx(pair) if pair else ImageFiles("folder", path, labels)
+    if images is None:
+        return ImageFiles("folder", path, labels)
     if path.suffix.lower() == ".zip":
         return ImageFiles("zip", path, labels)
     if path.suffix.lower() == ".npz":
         return arrays.npz(path)
-    if arrays.IDX_IMAGES.search(path.name):
-        return arrays.idx(path)
+    if arrays.IDX_IMAGES.search(images.name):
+        return arrays.idx(images)
     raise UserError(f"{spec}: not usable as data; give {VALID}")
 
 
@@ -146,7 +147,7 @@ def build(
 
     found: dict[str, Any] = {
         "kind": source.kind,
-        "path": str(source.path),
+        "path": printable(str(source.path)),
         "bytes": source.bytes,
         "files": source.files,
         "images": len(kept),

@@ -71,15 +71,24 @@ class DCGANGenerator(nn.Module):
         act = nn.LeakyReLU(slope, inplace=True)
         self.dense = nn.Linear(z, torch.Size(self.grid).numel(), bias=False)
         # over every feature of every place, as the tutorial does, and not over channels
-        self.dense_norm = nn.Sequential(nn.BatchNorm1d(self.dense.out_features) if norm == "batch" else nn.Identity(), act)
+        self.dense_norm = nn.Sequential(
+            nn.BatchNorm1d(self.dense.out_features) if norm == "batch" else nn.Identity(), act
+        )
         odd = kernel % 2
         first = {"kernel_size": kernel - 1 + odd, "padding": (kernel - 1) // 2, "stride": 1}  # 5 for 5, 3 for 4
-        layers: list[nn.Module] = [nn.ConvTranspose2d(self.grid[0], widths[0], bias=False, **first), NORMS[norm](widths[0]), act]
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(self.grid[0], widths[0], bias=False, **first),
+            NORMS[norm](widths[0]),
+            act,
+        ]
         for a, b in pairwise(widths):
             layers += [
                 nn.ConvTranspose2d(a, b, bias=False, output_padding=odd, **_kernel(kernel, 2)), NORMS[norm](b), act,
             ]  # fmt: skip
-        layers += [nn.ConvTranspose2d(widths[-1], channels, bias=False, output_padding=odd, **_kernel(kernel, 2)), nn.Tanh()]
+        layers += [
+            nn.ConvTranspose2d(widths[-1], channels, bias=False, output_padding=odd, **_kernel(kernel, 2)),
+            nn.Tanh(),
+        ]
         self.layers = nn.Sequential(*layers)
         _initialise(self, std)
 

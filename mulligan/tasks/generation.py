@@ -50,5 +50,3 @@ def by_class(data: Records) -> Task:
 def by_class_if_labelled(data: Records) -> Task:
     """By class where the data has labels, unconditional where it has none."""
     return by_class(data) if data.classes else unconditional(data)
-
-

@@ -45,7 +45,9 @@ def r3gan() -> Recipe:
     return _scheduled(plain, gamma=1.0, ema=50_000, images=None)
 
 
-def _published(data: str, widths: tuple[int, ...], group: int, *, gamma: float, ema: float, images: float, batch: int) -> Recipe:
+def _published(
+    data: str, widths: tuple[int, ...], group: int, *, gamma: float, ema: float, images: float, batch: int
+) -> Recipe:
     net = Part("r3gan", widths=widths, group=group)
     sized = replace(
         r3gan(),

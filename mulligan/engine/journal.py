@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from mulligan.core.run import RunFolder
-from mulligan.train.loop import State
-from mulligan.train.turn import Report
+from mulligan.engine.loop import State
+from mulligan.engine.turn import Report
 
 
 class Averages:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mulligan.core.batch import Batch
 from mulligan.core.recipe import Term, value_at
 from mulligan.core.step import Constraint, Loss, Penalty, Side, Step
-from mulligan.train.optim import Tuned
+from mulligan.engine.optim import Tuned
 
 Report = dict[str, Tensor]  # every number a turn produced, one per sample: (B,)
 

@@ -15,9 +15,9 @@ from mulligan.core.batch import Batch
 from mulligan.core.recipe import Schedule, value_at
 from mulligan.core.seeding import seed_step
 from mulligan.core.step import Loss
-from mulligan.train.checkpoint import Checkpoint, flatten, unflatten
-from mulligan.train.ema import MovingAverage
-from mulligan.train.turn import Deal, Player, Report, turn
+from mulligan.engine.checkpoint import Checkpoint, flatten, unflatten
+from mulligan.engine.ema import MovingAverage
+from mulligan.engine.turn import Deal, Player, Report, turn
 
 
 @dataclass
@@ -69,7 +69,9 @@ class Table(Protocol):
     def interrupted(self) -> bool: ...
 
 
-def play(game: Game, state: State, table: Table, *, budget: int, milestones: Sequence[int], save_every: float = 30.0) -> Stop:
+def play(
+    game: Game, state: State, table: Table, *, budget: int, milestones: Sequence[int], save_every: float = 30.0
+) -> Stop:
     """Train until `budget` images are shown, the table calls it off, or an interrupt; says which.
 
     `milestones` are image counts; `save_every` is in seconds. Nothing is saved of a game that diverged.
@@ -144,9 +146,13 @@ def restore(game: Game, checkpoint: Checkpoint) -> State:
     for player in (game.g, game.d):
         player.net.load_state_dict(unflatten(player.side, checkpoint.tensors))
         optimizer = player.tuned.optimizer
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in unflatten(f"optimizer.{player.side}", checkpoint.tensors).items():
             index, _, key = name.partition(".")
+            like = parameters[int(index)]
+            if tensor.shape == like.shape:  # laid out in memory as its parameter is, or rounding would differ
+                tensor = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
             moments.setdefault(int(index), {})[key] = tensor
         optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     return State(**checkpoint.state)
