@@ -89,7 +89,7 @@ def plain_networks():
 
 
 def plain_pytorch(shared: bool = False) -> float:
-    """The loop of PyTorch's own DCGAN example and of most scripts: fresh fakes for each player, or (`shared`) the same."""
+    """The loop of most scripts: fresh fakes for each player, or (`shared`, as PyTorch's own example) the same."""
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits as bce
 

@@ -1,6 +1,7 @@
 """The command line: it reads words, calls the api, and prints. Torch is imported by the api, once a command runs.
 
-Exit codes: 0 done, 1 the training diverged, 2 something the user can mend (one line on stderr), 130 interrupted and saved.
+Exit codes: 0 done, 1 the training diverged, 2 something the user can mend (one line on stderr), 130 interrupted and
+saved.
 """
 
 from __future__ import annotations

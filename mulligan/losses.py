@@ -15,7 +15,7 @@ def _cross_entropy_d(real: Tensor, fake: Tensor) -> Tensor:
 
 @losses.register()
 def minimax() -> Loss:
-    """Cross-entropy, the zero-sum game: G minimises log(1 - D(G(z))) and saturates (Goodfellow 2014, 1406.2661, eq. 1)."""
+    """Cross-entropy, zero-sum: G minimises log(1 - D(G(z))) and saturates (Goodfellow 2014, arXiv 1406.2661, eq. 1)."""
     return Loss(d=_cross_entropy_d, g=lambda fake: -F.softplus(fake))
 
 
@@ -47,13 +47,13 @@ def hinge() -> Loss:
 
 @losses.register()
 def wasserstein() -> Loss:
-    """The critic's gap, which bounds the earth mover's distance when D is 1-Lipschitz (Arjovsky 2017, 1701.07875, eq. 3)."""
+    """The earth mover's distance when D is the best 1-Lipschitz one (Arjovsky 2017, arXiv 1701.07875, eq. 2)."""
     return Loss(d=lambda real, fake: fake - real, g=lambda fake: -fake)
 
 
 @losses.register()
 def relativistic() -> Loss:
-    """Each real image is judged against one fake, paired in order (RpGAN: Jolicoeur-Martineau 2018, arXiv 1807.00734)."""
+    """Each real image against one fake, paired in order (RpGAN; Jolicoeur-Martineau 2018, arXiv 1807.00734)."""
     return Loss(
         d=lambda real, fake: F.softplus(fake - real), g=lambda real, fake: F.softplus(real - fake), g_sees_real=True
     )

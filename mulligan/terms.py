@@ -1,7 +1,4 @@
-"""What is added to the adversarial loss: one number per sample, for data of any rank.
-
-Gradients of D are taken with float32 off autocast's hands only in their sum: they are as exact as D's forward was.
-"""
+"""What is added to the adversarial loss: one number per sample, for data of any rank."""
 
 from __future__ import annotations
 
@@ -50,7 +47,7 @@ def wgan_gp(*, target: float = 1.0) -> Penalty:
 
 @terms.register()
 def dragan(*, target: float = 1.0, spread: float = 0.5) -> Penalty:
-    """(||grad D|| - 1)^2 around real data, at x + spread * std(x) * u, u uniform (Kodali 2017, arXiv 1705.07215, alg. 1)."""
+    """(||grad D|| - 1)^2 around real data: x + spread * std(x) * u, u uniform (Kodali 2017, 1705.07215, alg. 1)."""
 
     def fn(step: Step) -> Tensor:
         return _one_lipschitz(step, step.real + spread * step.real.std() * torch.rand_like(step.real), target)

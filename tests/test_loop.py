@@ -12,7 +12,7 @@ from toys import HINGE, ToyD, toy_game
 from mulligan.core.recipe import Schedule, Term
 from mulligan.core.step import Loss, Penalty
 from mulligan.engine import checkpoint
-from mulligan.engine.budget import converged, milestones
+from mulligan.engine.budget import best_of, converged, milestones
 from mulligan.engine.ema import MovingAverage
 from mulligan.engine.loop import Game, State, Stop, play, play_step, restore, tensors_of
 
@@ -185,3 +185,10 @@ def test_convergence_needs_more_than_noise() -> None:
     assert converged(flat[:8], "kid") is None, "too short to tell"
     why = converged(flat, "kid")
     assert why and "0.1" in why
+
+
+def test_best_is_the_last_that_noise_does_not_rule_out() -> None:
+    rows = history([9.0, 1.0, 1.01, 5.0, 0.995, 1.2], se=0.01)
+    assert best_of(rows, "kid")["kid"] == 0.995
+    assert best_of(rows[:4], "kid")["kid"] == 1.01
+    assert best_of(history([float("nan")], se=0.1), "kid") is None

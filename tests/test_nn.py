@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mulligan.nn.dropout import Dropout, dropout
+from mulligan.nn.resample import downsample, upsample
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -42,3 +43,23 @@ def test_dropout_gradient_is_its_mask() -> None:
     y = dropout(x, 0.3)
     y.sum().backward()
     assert torch.equal(x.grad == 0, y == 0)
+
+
+SPACES = [(12,), (8, 14), (6, 4, 10)]  # ranks 1 to 3
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_resampling_keeps_constants_and_samples_away_from_the_border(space: tuple[int, ...]) -> None:
+    x = torch.full((1, 2, *space), 0.7)
+    inside = (..., *[slice(1, -1)] * len(space))
+    for y in (downsample(x), upsample(x)):
+        torch.testing.assert_close(y[inside], torch.full_like(y[inside], 0.7))
+    noise = torch.randn(1, 2, *space)
+    every_other = (..., *[slice(None, None, 2)] * len(space))
+    torch.testing.assert_close(upsample(noise)[every_other], noise)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_resampling_keeps_the_type(dtype: torch.dtype) -> None:
+    x = torch.randn(1, 2, 8, 8).to(dtype)
+    assert downsample(x).dtype == upsample(x).dtype == dtype

@@ -108,7 +108,7 @@ def test_parts_are_values() -> None:
 
 @pytest.mark.parametrize("text", ["width", "=3", ""])
 def test_a_setting_needs_a_path_and_a_value(text: str) -> None:
-    with pytest.raises(UserError, match="part.option=value"):
+    with pytest.raises(UserError, match=r"part\.option=value"):
         parse_setting(text)
 
 

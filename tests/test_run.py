@@ -104,7 +104,13 @@ def test_evaluate_says_how_it_measured(digits_run: mg.Run) -> None:
 def test_every_recipe_trains_breaks_resumes_and_samples(name: str, tmp_path: Path, random_images: Path) -> None:
     """Two steps in one go, and one step, a resume and another step: the same bytes."""
     step = 2 * registry.recipes[name]().d_turns
-    order = {"recipe": name, "images": 2 * step, "settings": {**tiny(name), "batch": 2}, "quiet": True, "features": "random"}
+    order = {
+        "recipe": name,
+        "images": 2 * step,
+        "settings": {**tiny(name), "batch": 2},
+        "quiet": True,
+        "features": "random",
+    }
     whole = mg.train(random_images, out=tmp_path / "whole", **order)
     leave_after_one_step(random_images, tmp_path / "broken", order)
     broken = mg.train(random_images, out=tmp_path / "broken", **order)

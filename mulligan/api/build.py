@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import json
 import pkgutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -72,6 +71,13 @@ def pick_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def make_repeatable(device: torch.device) -> None:
+    """The same bits for the same position, on this device: cuDNN would else choose its algorithms by a race."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+
+
 def pick_precision(wanted: str, device: torch.device) -> str:
     """`auto` is bf16 on a GPU that computes in it, else fp32."""
     if wanted == "auto":
@@ -105,6 +111,7 @@ def build_rules(terms: Mapping[str, Term]) -> dict[str, tuple[Term, Penalty | Co
 
 def build_game(recipe: Recipe, data: ImageData, *, seed: int, device: torch.device, precision: str) -> Game:
     """Everything the loop plays with, at its beginning."""
+    make_repeatable(device)
     torch.manual_seed(mix("weights", seed))
     task = recipe.task.build(registry.tasks, data)
     G, D = build_networks(recipe, data.shape, task.classes, device)
@@ -147,7 +154,3 @@ def build_game(recipe: Recipe, data: ImageData, *, seed: int, device: torch.devi
 
 def parameters_of(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
-
-
-def same_json(a: Any, b: Any) -> bool:
-    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)

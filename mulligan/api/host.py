@@ -6,6 +6,7 @@ import dataclasses
 import io
 import sys
 import time
+from pathlib import Path
 
 import torch
 
@@ -37,9 +38,13 @@ def draw_grid(game: Game, seed: int) -> torch.Tensor:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Peak memory in bytes: of the process on the CPU, of torch's allocator on a GPU; 0 where the system does not tell."""
+    """Peak memory in bytes: of the process on the CPU, of torch's allocator on a GPU; 0 where nothing tells."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux; rusage would count the peak of the process that started this one too
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
     try:
         import resource
     except ImportError:  # Windows
@@ -101,9 +106,7 @@ class Host:
         self.line.metric(f"{TRACKED} {row[TRACKED]:.4f}")
         if best_of(state.metrics, TRACKED) is row:
             checkpoint.write(self.run.checkpoints, checkpoint.BEST, tensors_of(self.game), dataclasses.asdict(state))
-            self.journal.write(
-                "event", state, {"what": "best", "why": f"{TRACKED} {row[TRACKED]:.4g}, the lowest so far"}
-            )
+            self.journal.write("event", state, {"what": "best", "why": f"{TRACKED} {row[TRACKED]:.4g}"})
         self.summarise(state, Stop("running", ""))
         if time.monotonic() - self._reported > REPORT_EVERY:
             write_report(self.run)
@@ -112,7 +115,11 @@ class Host:
         return Stop("converged", why) if why else None
 
     def save(self, state: State) -> None:
-        checkpoint.write_step(self.run.checkpoints, state.step, tensors_of(self.game), dataclasses.asdict(state))
+        tensors = tensors_of(self.game)
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            self.journal.write("event", state, {"what": "not saved", "why": "weights are infinite or not a number"})
+            return
+        checkpoint.write_step(self.run.checkpoints, state.step, tensors, dataclasses.asdict(state))
 
     def end(self, state: State, stop: Stop) -> None:
         self.journal.write("event", state, {"what": "stopped", "why": stop.why})

@@ -67,7 +67,7 @@ def choose_features(features: str | Part, data: ImageData) -> str | Part:
 
 
 def real_indices(data: ImageData, split: str) -> tuple[np.ndarray, str]:
-    """Indices of a split, at most `MOST`, evenly spread. Data too small to hold any out is judged by its training part."""
+    """Indices of a split, at most `MOST`, evenly spread. Data too small to hold any out is judged by what it has."""
     splits = {"heldout": data.heldout, "train": data.train}
     if split not in splits:
         raise UserError(f"--split {split}: valid: {', '.join(splits)}")

@@ -55,8 +55,9 @@ def prepare(
 ) -> Plan:
     """Choose device and precision, build the networks once, and fix the budget in images.
 
-    The budget is `budget_images` where it was fixed before; else it follows from the recipe's. Minutes are turned into
-    images by timing some steps and one look at the samples of a game that is then thrown away; so is any run if `timed`.
+    The budget is `budget_images` where it was fixed before; else it follows from the recipe's. Minutes are turned
+    into images by timing some steps and one look at the samples of a game that is then thrown away; so is any run
+    if `timed`.
     """
     on = pick_device(device)
     precision = pick_precision(recipe.precision, on)

@@ -75,10 +75,12 @@ def train(
     """
     started = time.monotonic()
     wanted = with_budget(recipe_named(recipe, settings), minutes, images, epochs, converge)
+    path = Path(data)
+    spec = str(path.absolute()) if path.exists() and str(data) != "digits" else str(data)  # found from anywhere later
     asked = json.loads(
         json.dumps(
             {
-                "data": {"spec": str(data), **dataclasses.asdict(options)},
+                "data": {"spec": spec, **dataclasses.asdict(options)},
                 "recipe": wanted.as_json(),
                 "seed": seed,
                 "features": features,
@@ -86,14 +88,46 @@ def train(
         )
     )  # as run.json will hold it, so that the two compare
     run = RunFolder(out) if out is not None else _free_folder(Path(str(data)).stem, wanted.name, asked)
-    _check_same(run, asked)
-    run.path.mkdir(parents=True, exist_ok=True)
+    known = _known(run, asked)
+    if known and _ended(run):
+        _tell(quiet, f"{run.path} is finished already; train longer or otherwise into another --out")
+        return Run(run.path)
+    images_of = _open(spec, options, quiet)
+    if known and known["data"]["fingerprint"] != images_of.fingerprint:
+        raise UserError(f"{data}: its images have changed since {run.path} began; train into another --out")
+    plan = prepare(
+        images_of, wanted, seed=seed, device=device, features=features, started=started, timed=False,
+        budget_images=known and known["budget_images"],
+    )  # fmt: skip
+    run.path.mkdir(parents=True, exist_ok=True)  # only now: a command that cannot run leaves nothing behind
     try:
         lock = FileLock(run.path / ".lock").acquire(timeout=0)
     except Timeout:
         raise UserError(f"{run.path}: another process is training here; choose another --out") from None
     with lock:
-        return _train(run, asked, wanted, options, device, quiet, command, started)
+        if not known:
+            write_json(run.recipe, wanted.as_json())
+            write_json(run.run, _description(plan, asked, command))
+        _play(run, plan, started, quiet)
+    return Run(run.path)
+
+
+def _play(run: RunFolder, plan: Plan, started: float, quiet: bool) -> None:
+    """Play from the last whole checkpoint, or from the beginning, until it is over; then write the report."""
+    checkpoint.sweep(run.checkpoints)
+    game, state = plan.new_game(), State(seconds=time.monotonic() - started)
+    last, passed_over = checkpoint.read_last(run.checkpoints)
+    for why in passed_over:
+        _tell(quiet, f"passed over: {why}")
+    if last:
+        state = restore(game, last)
+    run.forget_after(state.step)
+    with ProgressLine(plan.budget_images, done=state.images, quiet=quiet) as line:
+        host = Host(run, plan, game, line)
+        with host.interrupts:
+            host.begin(state, "resumed" if last else "started", "; ".join(passed_over))
+            stop = play(game, state, host, budget=plan.budget_images, milestones=milestones(plan.budget_images))
+            host.end(state, stop)
 
 
 def dry_run(
@@ -111,7 +145,7 @@ def dry_run(
     device: str = "auto",
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """What `train` with the same arguments would do, as JSON: recipe, sizes, predicted time and memory. Writes no run."""
+    """What `train` with the same arguments would do, as JSON: recipe, sizes, time and memory. Writes no run."""
     started = time.monotonic()
     wanted = with_budget(recipe_named(recipe, settings), minutes, images, epochs, converge)
     images_of = _open(str(data), options, quiet)
@@ -133,44 +167,6 @@ def dry_run(
 def _open(spec: str, options: DataOptions, quiet: bool) -> ImageData:
     with ProgressLine(0, quiet=quiet) as line:
         return open_data(spec, **dataclasses.asdict(options), progress=line.count)
-
-
-def _train(
-    run: RunFolder, asked: dict[str, Any], recipe: Recipe, options: DataOptions, device: str, quiet: bool,
-    command: Sequence[str], started: float,
-) -> Run:  # fmt: skip
-    known = read_json(run.run) if run.run.exists() else None
-    if known and _ended(run):
-        _tell(quiet, f"{run.path} is finished already; train longer or otherwise into another --out")
-        return Run(run.path)
-    spec = asked["data"]["spec"]
-    data = _open(spec, options, quiet)
-    if known and known["data"]["fingerprint"] != data.fingerprint:
-        raise UserError(f"{spec}: its images have changed since {run.path} began; train into another --out")
-    plan = prepare(
-        data, recipe, seed=asked["seed"], device=device, features=asked["features"], started=started, timed=False,
-        budget_images=known and known["budget_images"],
-    )  # fmt: skip
-    if known is None:
-        write_json(run.recipe, recipe.as_json())
-        write_json(run.run, _description(plan, asked, command))
-
-    checkpoint.sweep(run.checkpoints)
-    game, state = plan.new_game(), State()
-    state.seconds = time.monotonic() - started
-    last, passed_over = checkpoint.read_last(run.checkpoints)
-    for why in passed_over:
-        _tell(quiet, f"passed over: {why}")
-    if last:
-        state = restore(game, last)
-    run.forget_after(state.step)
-    with ProgressLine(plan.budget_images, done=state.images, quiet=quiet) as line:
-        host = Host(run, plan, game, line)
-        with host.interrupts:
-            host.begin(state, "resumed" if known else "started", "; ".join(passed_over))
-            stop = play(game, state, host, budget=plan.budget_images, milestones=milestones(plan.budget_images))
-            host.end(state, stop)
-    return Run(run.path)
 
 
 def with_budget(
@@ -196,20 +192,27 @@ def _free_folder(data: str, recipe: str, asked: Mapping[str, Any]) -> RunFolder:
         number += 1
 
 
-def _check_same(run: RunFolder, asked: Mapping[str, Any]) -> None:
+def _known(run: RunFolder, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What run.json says of the run that is there; None for a new folder. Raises UserError if it is another run."""
     if run.path.exists() and not run.path.is_dir():
         raise UserError(f"{run.path}: is a file; --out takes a folder")
     if not run.run.exists():
-        others = [p.name for p in run.path.iterdir() if p.name != ".lock"] if run.path.exists() else []
+        others = (
+            [p.name for p in run.path.iterdir() if p not in (run.path / ".lock", run.recipe)]
+            if run.path.exists()
+            else []
+        )
         if others:
             raise UserError(f"{run.path}: holds {others[0]!r} and no run of Mulligan's; choose another --out")
-        return
-    before = read_json(run.run).get("asked")
-    if before != asked:
-        what = next((key for key in asked if not isinstance(before, dict) or before.get(key) != asked[key]), "settings")
-        raise UserError(
-            f"{run.path}: holds a run with another {what}; repeat its command to resume it, or choose another --out"
-        )
+        return None
+    known = read_json(run.run)
+    before = known.get("asked", {}) if isinstance(known, dict) else {}
+    for what in asked:
+        if before.get(what) != asked[what]:
+            raise UserError(
+                f"{run.path}: holds a run with another {what}; repeat its command to resume it, or choose another --out"
+            )
+    return known
 
 
 def _ended(run: RunFolder) -> bool:

@@ -23,7 +23,7 @@ SHAPES = ("cosine", "linear")
 
 @dataclass(frozen=True)
 class Schedule:
-    """A number that moves from `start` to `end` over `images` images shown (None: over the whole budget), then stays."""
+    """A number that moves from `start` to `end` over `images` images shown (None: the whole budget), then stays."""
 
     shape: Literal["cosine", "linear"]
     start: float
@@ -96,7 +96,7 @@ class Part:
 class Term:
     """Something added to a player's adversarial loss: its weight, how often it is played, and its own options.
 
-    A term played every `every` steps is weighted `every` times as much when it is (lazy regularisation, StyleGAN2 app. B).
+    A term played every `every` steps is weighted `every` times as much when it is (StyleGAN2, app. B).
     """
 
     weight: float | Schedule
@@ -212,7 +212,7 @@ class Recipe:
 
     @staticmethod
     def read(value: Mapping[str, Any], where: str = "recipe") -> Recipe:
-        """A recipe from its JSON form, resolved. Raises UserError, beginning with `where`, for anything not in the schema."""
+        """A recipe from its JSON form, resolved. Raises UserError, beginning with `where`, for what it cannot hold."""
         try:
             return TypeAdapter(Recipe).validate_python(value).resolve()
         except ValidationError as error:
@@ -238,7 +238,7 @@ class Recipe:
 
 
 def _assign(tree: dict[str, Any], keys: list[str], value: Any, path: str) -> None:
-    """Write `value` at `keys`. A part is replaced whole by naming another; a term may be added, or removed by `none`."""
+    """Write `value` at `keys`. Naming another part replaces it whole; a term may be added, or removed by `none`."""
     *parents, last = keys
     node, kind = tree, "setting"
     for depth, key in enumerate(parents):

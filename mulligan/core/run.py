@@ -31,6 +31,9 @@ def write_whole(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say where
+        raise
     finally:
         draft.unlink(missing_ok=True)
 
@@ -81,8 +84,12 @@ class RunFolder:
 
     def append(self, row: Mapping[str, Any]) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        with self.stats.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with self.stats.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            error.filename = str(self.stats)
+            raise
 
     def forget_after(self, step: int) -> None:
         """Drop the rows that a resumed run is about to write again."""

@@ -31,32 +31,48 @@ def images_in(budget: Budget, count: int, rate: float | None, fixed: float, per_
 
 
 def milestones(budget: int) -> list[int]:
-    """Image counts at which to draw samples and measure: at growing intervals at first, then evenly, the end included."""
+    """Image counts at which to draw samples and measure: at growing intervals, then evenly, the end included."""
     early = [budget // 2**k for k in (9, 8, 7, 6, 5)]
     even = [budget * k // LOOKS for k in range(1, LOOKS + 1)]
     return sorted({at for at in early + even if at > 0})
 
 
 def best_of(history: Sequence[Mapping[str, Any]], tracked: str) -> Mapping[str, Any] | None:
-    """The row with the smallest tracked metric; None before the first finite one."""
-    rows = [row for row in history if math.isfinite(float(row[tracked]))]
-    return min(rows, key=lambda row: row[tracked], default=None)
+    """The last row that was not worse, beyond the metric's noise, than any before it; None before the first finite one.
+
+    `tracked` is better when smaller; its standard error stands beside it as `<tracked>_se`. Among rows that noise alone
+    tells apart, the one that has seen most is the best guess.
+    """
+    lowest = best = None
+    for row in history:
+        if not math.isfinite(row[tracked]):
+            continue
+        if lowest is None or row[tracked] <= lowest[tracked] + _noise(row, lowest, tracked):
+            best = row
+        if lowest is None or row[tracked] < lowest[tracked]:
+            lowest = row
+    return best
+
+
+def _noise(a: Mapping[str, Any], b: Mapping[str, Any], tracked: str) -> float:
+    """Standard error of the difference of two rows."""
+    return math.hypot(a[f"{tracked}_se"], b[f"{tracked}_se"])
 
 
 def converged(history: Sequence[Mapping[str, Any]], tracked: str, patience: int = 5) -> str | None:
-    """Says so when the last `patience` rows are no better than what came before by more than the metric's own noise.
-
-    `tracked` is better when smaller; its standard error stands beside it as `<tracked>_se`.
-    """
+    """Says so when the last `patience` rows are no better than what came before by more than the metric's own noise."""
     if len(history) <= 2 * patience:
         return None
-    before, lately = best_of(history[:-patience], tracked), best_of(history[-patience:], tracked)
+    before, lately = (
+        min((row for row in rows if math.isfinite(row[tracked])), key=lambda row: row[tracked], default=None)
+        for rows in (history[:-patience], history[-patience:])
+    )
     if before is None or lately is None:
         return None
-    noise = math.hypot(before[f"{tracked}_se"], lately[f"{tracked}_se"])
-    if lately[tracked] >= before[tracked] - noise:
-        return (
-            f"converged: {tracked} was {before[tracked]:.4g} after {before['images']:,} images and in the last "
-            f"{patience} looks no better than {lately[tracked]:.4g}, a difference within its noise of {noise:.2g}"
-        )
-    return None
+    noise = _noise(before, lately, tracked)
+    if lately[tracked] < before[tracked] - noise:
+        return None
+    return (
+        f"converged: {tracked} was {before[tracked]:.4g} after {before['images']:,} images and in the last "
+        f"{patience} looks no better than {lately[tracked]:.4g}, a difference within its noise of {noise:.2g}"
+    )

@@ -1,7 +1,7 @@
 """`dcgan`: a dense layer to a small grid, then transposed convolutions; D mirrored (Radford 2015, arXiv 1511.06434).
 
-The defaults are the textbook network for 28x28 as TensorFlow's tutorial teaches it: 5x5 kernels, 256-128-64 channels from
-7x7, batch norm and leaky ReLU 0.3 in G; 64-128 channels and dropout 0.3 in D.
+The defaults are the textbook network for 28x28 as TensorFlow's tutorial teaches it: 5x5 kernels, 256-128-64 channels
+from 7x7, batch norm and leaky ReLU 0.3 in G; 64-128 channels and dropout 0.3 in D.
 
 Legend: B batch, C image channels, H W image size, h w the base grid, K classes.
 """

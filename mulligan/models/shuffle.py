@@ -23,7 +23,7 @@ LARGEST_GRID, SMALLEST_SIDE = 32, 16
 
 
 def doublings(shape: tuple[int, ...]) -> int:
-    """How often the base grid is doubled to (H, W): twice, and on as long as both sides allow and the base stays above 4.
+    """How often the base grid is doubled to (H, W): twice, and on while both sides allow and the base stays above 4.
 
     Raises UserError for sizes that this cannot reach, naming a near one that it can.
     """

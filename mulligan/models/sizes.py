@@ -5,18 +5,26 @@ from __future__ import annotations
 from mulligan.core.errors import UserError
 
 
+def _wanted(height: int, width: int) -> int:
+    """Halvings that bring the shorter side to 4 to 7."""
+    return max(1, (min(height, width) // 4).bit_length() - 1)
+
+
 def halvings(family: str, shape: tuple[int, ...]) -> int:
     """How often (H, W) is halved to reach a base grid whose shorter side is 4 to 7.
 
     Raises UserError for sizes that cannot be halved that often, naming a near one that can.
     """
-    *_, height, width = shape
-    count = max(1, (min(height, width) // 4).bit_length() - 1)
-    if len(shape) != 3 or min(height, width) < 8 or height % 2**count or width % 2**count:
-        step = 2**count
-        near = "x".join(str(max(8, round(side / step) * step)) for side in (height, width))
+    if len(shape) != 3:
+        raise UserError(f"{family} networks make images, not samples of shape {shape[1:]}")
+    _, height, width = shape
+    near = height, width
+    while min(near) < 8 or any(side % 2 ** _wanted(*near) for side in near):
+        step = 2 ** _wanted(*near)
+        near = max(8, round(near[0] / step) * step), max(8, round(near[1] / step) * step)
+    if near != (height, width):
         raise UserError(
-            f"{family} networks serve sides of at least 8 that are multiples of {step} at this size, "
-            f"not {height}x{width}; try --size {near}"
+            f"{family} networks halve both sides down to a shorter one of 4 to 7, not possible from {height}x{width}; "
+            f"try --size {near[0]}x{near[1]}"
         )
-    return count
+    return _wanted(height, width)

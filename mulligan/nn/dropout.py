@@ -1,4 +1,4 @@
-"""Dropout whose dice are cheap: torch draws one 64-bit number per element on a CPU, which costs more than a convolution."""
+"""Dropout whose dice are cheap: on a CPU torch draws a number per element, which can cost as much as a convolution."""
 
 from __future__ import annotations
 

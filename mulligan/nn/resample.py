@@ -29,6 +29,6 @@ def downsample(x: Tensor) -> Tensor:
 
 
 def upsample(x: Tensor) -> Tensor:
-    """(B, C, *space) -> (B, C, 2 * space): samples stay, those between are their neighbours' mean; zero beyond the border."""
+    """(B, C, *space) -> (B, C, 2 * space): samples stay, those between are their neighbours' mean; zero outside."""
     kernel = _kernel(x, 2.0 ** (x.ndim - 2))
     return TRANSPOSED[x.ndim - 2](x, kernel, stride=2, padding=1, output_padding=1, groups=x.shape[1])

@@ -4,71 +4,109 @@ from __future__ import annotations
 
 import io
 import math
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from mulligan.core.errors import UserError
 from mulligan.core.run import write_whole
 
-GUTTER, BACKGROUND = 2, 128
+CELL = 64  # pixels that a small image is enlarged towards,
+SHEET = 2048  # as long as the whole grid stays no wider and no higher than this
+GUTTER, NEUTRAL = 1, 128
+CHECKS, LIGHT, DARK = 8, 235, 205  # behind what is transparent
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def as_array(images: Tensor) -> np.ndarray:
-    """uint8 (N, C, H, W) -> (N, H, W, C)."""
-    return images.permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def _picture(array: np.ndarray) -> Image.Image:
-    """(H, W, C) -> a picture."""
-    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array, MODES[array.shape[-1]])
+    """uint8 (N, C, H, W) on any device -> (N, H, W, C)."""
+    return images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def grid(images: Tensor, columns: int | None = None, scale: int | None = None) -> Image.Image:
-    """uint8 (N, C, H, W) as one picture, near square; small images are enlarged by a whole factor, pixels kept."""
+    """All of `images`, uint8 (N, C, H, W) with N >= 1 and C 1, 3 or 4, as one picture, row by row.
+
+    It is near square unless `columns` says otherwise. Small images are enlarged by a whole factor, `scale`, so that
+    every pixel stays a square; what is transparent is shown on a checkerboard.
+    """
+    assert images.dtype == torch.uint8 and len(images) and images.shape[1] in MODES, (images.dtype, images.shape)
     array = as_array(images)
-    count, height, width, channels = array.shape
-    columns = columns or math.ceil(math.sqrt(count))
+    count, height, width, _ = array.shape
+    columns = min(count, columns or math.ceil(math.sqrt(count)))
     rows = math.ceil(count / columns)
-    scale = scale or max(1, round(64 / max(height, width)))
-    cell_h, cell_w = height * scale + GUTTER, width * scale + GUTTER
-    sheet = np.full((rows * cell_h + GUTTER, columns * cell_w + GUTTER, channels), BACKGROUND, np.uint8)
-    for index, image in enumerate(array):
-        top, left = (index // columns) * cell_h + GUTTER, (index % columns) * cell_w + GUTTER
-        sheet[top : top + height * scale, left : left + width * scale] = image.repeat(scale, 0).repeat(scale, 1)
-    return _picture(sheet)
+    scale = scale or max(1, min(CELL // max(height, width), SHEET // (columns * width), SHEET // (rows * height)))
+    array = _on_checks(array.repeat(scale, 1).repeat(scale, 2))
+    cell_h, cell_w, channels = array.shape[1] + GUTTER, array.shape[2] + GUTTER, array.shape[3]
+    cells = np.full((rows * columns, cell_h, cell_w, channels), NEUTRAL, np.uint8)
+    cells[:count, GUTTER:, GUTTER:] = array  # each brings the gutter above it and to its left
+    sheet = cells.reshape(rows, columns, cell_h, cell_w, channels).swapaxes(1, 2)
+    sheet = sheet.reshape(rows * cell_h, columns * cell_w, channels)
+    return _picture(np.pad(sheet, ((0, GUTTER), (0, GUTTER), (0, 0)), constant_values=NEUTRAL))
+
+
+def _picture(array: np.ndarray) -> Image.Image:
+    """uint8 (H, W, C) -> a picture."""
+    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+
+
+def _on_checks(array: np.ndarray) -> np.ndarray:
+    """RGBA (N, H, W, 4) laid over a checkerboard: RGB. Anything else as it is."""
+    if array.shape[-1] != 4:
+        return array
+    y, x = np.ogrid[: array.shape[1], : array.shape[2]]
+    ground = np.where((y // CHECKS + x // CHECKS) % 2, DARK, LIGHT)[..., None]
+    colour, alpha = array[..., :3].astype(np.float32), array[..., 3:] / np.float32(255)
+    return np.rint(colour * alpha + ground * (1 - alpha)).astype(np.uint8)
 
 
 def save_images(out: Path, images: Tensor, labels: Tensor | None = None) -> None:
-    """Write by the name of `out`: `.png` a grid, `.npz` arrays, no suffix a folder of PNGs (by class if labelled).
+    """Write uint8 (N, C, H, W), and class ids (N,) if there are any, in the form that the name of `out` asks for.
 
-    Raises UserError for another suffix, and for a folder that holds other things already.
+    name.png   one grid
+    name.npz   `images` uint8 (N, H, W, C); `labels` int64 (N,)
+    name       a folder of 000000.png, 000001.png, ... with transparency kept; by class, in sub-folders named by id,
+               whose names sort as the ids do
+
+    A file is replaced. A folder has to be new or empty: what is in one is never touched. Either is there whole or
+    not at all. Raises UserError for another suffix, or a folder that holds something.
     """
+    if out.is_dir() or not out.suffix:
+        _save_folder(out, images, labels)
+        return
+    file = io.BytesIO()
     match out.suffix.lower():
         case ".png":
-            file = io.BytesIO()
-            grid(images).save(file, "PNG", optimize=True)
-            write_whole(out, file.getvalue())
+            grid(images).save(file, "PNG")
         case ".npz":
-            file = io.BytesIO()
-            arrays = {"images": as_array(images)}
+            arrays: dict[str, Any] = {"images": as_array(images)}
             if labels is not None:
-                arrays["labels"] = labels.numpy()
+                arrays["labels"] = labels.cpu().numpy().astype(np.int64)
             np.savez_compressed(file, **arrays)
-            write_whole(out, file.getvalue())
-        case "":
-            _save_folder(out, images, labels)
         case suffix:
-            raise UserError(f"{out}: {suffix} is not written; use a name.png (grid), a name.npz, or a folder")
+            raise UserError(f"{out}: {suffix} is not written; give name.png (a grid), name.npz, or a folder")
+    write_whole(out, file.getvalue())
 
 
 def _save_folder(out: Path, images: Tensor, labels: Tensor | None) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: exists and is not an empty folder; choose another --out")
-    for index, array in enumerate(as_array(images)):
-        folder = out if labels is None else out / str(int(labels[index]))
-        folder.mkdir(parents=True, exist_ok=True)
-        _picture(array).save(folder / f"{index:06d}.png")
+        raise UserError(f"{out}: is there already and not an empty folder; choose another name, or remove it")
+    ids = None if labels is None else labels.tolist()
+    digits = len(str(max(ids, default=0))) if ids else 0
+    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        draft.mkdir(parents=True)
+        for index, array in enumerate(as_array(images)):
+            folder = draft if ids is None else draft / f"{ids[index]:0{digits}d}"
+            folder.mkdir(exist_ok=True)
+            _picture(array).save(folder / f"{index:06d}.png")
+        if out.exists():
+            out.rmdir()  # empty; Windows renames onto nothing that exists
+        draft.rename(out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

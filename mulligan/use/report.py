@@ -1,184 +1,249 @@
-"""`report.html`: a run on one page, from its folder alone, with nothing to fetch."""
+"""`report.html`: a run on one page, from its folder alone, with nothing to fetch. Its words are in report.html.j2."""
 
 from __future__ import annotations
 
 import base64
 import io
+import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
+
+from PIL import Image
 
 from mulligan.core.run import RunFolder, read_json, write_whole
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-POINTS = 600  # of a curve, at most
 FRAMES = 24  # pictures of the sample timeline, at most
-METRICS = {
-    "fid": "Fréchet distance to real images; 0 is real",
-    "kid": "kernel distance to real images, with its standard error; 0 is real",
-    "kid_se": "standard error of the kernel distance",
-    "precision": "share of samples that look real",
-    "recall": "share of real images that samples come near",
-    "density": "how densely samples lie where real images do; 1 is real",
-    "coverage": "share of real images with a sample in their neighbourhood",
+BYTES, SIDE = 150_000, 720  # a picture of more bytes than this is shrunk to this many pixels,
+LATEST_BYTES, LATEST_SIDE = 1_000_000, 1280  # the latest, shown large, to these
+POINTS = 120  # of a curve, at most
+MARKS = {"best": "★", "rewound": "↺", "resumed": "▸", "stopped": "■"}
+SLOTS = 50  # places for marks along an axis; events closer than that share one
+CHARTS = {  # kind of row, names of the numbers, may be drawn by powers of ten
+    "Kernel distance": ("metric", ("kid",), True),
+    "Fréchet distance": ("metric", ("fid",), True),
+    "Fidelity and diversity": ("metric", ("precision", "recall", "density", "coverage"), False),
+    "Losses": ("progress", ("d/adversarial", "g/adversarial"), False),
+    "What D thinks": ("progress", ("d/real", "d/fake"), False),
+    "Terms": ("progress", (), False),  # every other number of the players
+    "Speed": ("progress", ("images_per_second",), False),
 }
-Rows = list[dict[str, Any]]
+Row = Mapping[str, Any]
 
 
 def write_report(run: RunFolder) -> Path:
     """Write `report.html` from what the run folder holds so far; whatever is missing is left out."""
-    from jinja2 import Environment, PackageLoader, select_autoescape
+    from jinja2 import Environment, PackageLoader
 
-    recipe, described, summary = (
-        read_json(path) if path.exists() else {} for path in (run.recipe, run.run, run.summary)
-    )
-    progress, metric, events = (list(run.rows(kind)) for kind in ("progress", "metric", "event"))
-    environment = Environment(loader=PackageLoader("mulligan.use", "."), autoescape=select_autoescape(default=True))
-    environment.filters["number"] = _number
+    recipe, described, summary = (read_json(p) if p.exists() else {} for p in (run.recipe, run.run, run.summary))
+    rows: dict[str, list[Row]] = {"progress": [], "metric": [], "event": []}
+    for row in run.rows():
+        rows.setdefault(row["kind"], []).append(row)
+    last = max((row for group in rows.values() for row in group), key=lambda row: row["images"], default=None)
+    if last and not summary:  # killed before its first summary
+        summary = {"status": "running", "images_seen": last["images"], "seconds": last["seconds"]}
+    end = max(1, last["images"]) if last else 1
+
+    environment = Environment(loader=PackageLoader("mulligan.use", "."), autoescape=True, trim_blocks=True)
+    environment.filters |= {"number": number, "span": span, "spelled": spelled}
     page = environment.get_template("report.html.j2").render(
         name=run.path.resolve().name,
         recipe=recipe,
+        recipe_json=json.dumps(recipe, indent=2, ensure_ascii=False),
         run=described,
         summary=summary,
-        events=[row for row in events if row["what"] != "best"],
+        metric=rows["metric"][-1] if rows["metric"] else {},
+        events=[row for row in rows["event"] if row["what"] not in ("best", "sampled")],
         frames=_frames(run),
-        plots=_plots(progress, metric, events),
-        meanings=METRICS,
-        parts=_parts(recipe),
+        end=end,
+        charts=_charts(rows),
+        marks=_marks(rows["event"], end),
+        signs=MARKS,
+        ticks=[(images, short(images)) for images in round_steps(0, end)],
     )
     write_whole(run.report, page.encode())
     return run.report
 
 
-def _number(value: Any) -> str:
-    """12,345 for counts, four digits for measurements, words as they are."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+def number(value: Any, digits: int = 4) -> str:
+    """Counts in full, measurements to so many digits (0.800, 13.7, 1,234), anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return {"nan": "not a number", "inf": "infinite", "-inf": "-infinite"}.get(str(value), str(value))
+    if isinstance(value, int) or value == 0:
+        return f"{value:,.0f}"
+    size = math.floor(math.log10(abs(value)))
+    return f"{value:,.{max(0, digits - 1 - size)}f}" if -4 < size < 7 else f"{value:.{digits}g}"
 
 
-def _frames(run: RunFolder) -> list[dict[str, Any]]:
-    """Sample grids, oldest first, thinned to `FRAMES`, as data URIs."""
-    paths = sorted(run.samples.glob("*.png"))
-    kept = [path for i, path in enumerate(paths) if i * FRAMES // len(paths) != (i - 1) * FRAMES // len(paths)]
-    if paths and paths[-1] not in kept:
-        kept.append(paths[-1])
-    return [
-        {"images": int(path.stem), "source": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()}
-        for path in kept
-    ]
+def short(value: float) -> str:
+    """As on an axis: 0.05, 12k, 1.5M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if size <= abs(value) < 1e12:
+            return f"{value / size:.4g}{letter}"
+    return f"{value:.4g}"
 
 
-def _parts(recipe: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """(role, name, options) of every part of a recipe, in the order a reader wants them."""
-    rows = [(role, recipe[role]) for role in ("generator", "discriminator", "loss", "task") if role in recipe]
-    rows += [(f"term {name}", {"name": name, **term}) for name, term in recipe.get("terms", {}).items()]
-    rows += [(f"{player}'s optimizer", part) for player, part in recipe.get("optimizer", {}).items()]
-    plain = ("batch", "accumulate", "d_turns", "share_fakes", "ema", "precision", "budget")
-    rows.append(("training", {"name": "", **{key: recipe[key] for key in plain if key in recipe}}))
-    return [(role, part["name"], {k: _spelled(v) for k, v in part.items() if k != "name"}) for role, part in rows]
+def span(seconds: float) -> str:
+    """Of time: 42 seconds, 5.0 minutes, 2.3 hours."""
+    for size, least, word in ((86400, 2, "days"), (3600, 2, "hours"), (60, 1, "minutes")):
+        if seconds >= least * size:
+            return f"{seconds / size:.1f} {word}"
+    return f"{seconds:.0f} seconds"
 
 
-def _spelled(value: Any) -> str:
-    """A schedule as `cosine 0.002 to 0`; a limit that is not set is left out."""
+def spelled(value: Any) -> str:
+    """An option's value: a schedule as `cosine 0.002 to 0`; of a group, the members that are set."""
     match value:
         case {"shape": shape, "start": start, "end": end, **rest}:
             over = f" over {rest['images']:,.0f} images" if rest.get("images") else ""
             return f"{shape} {start:g} to {end:g}{over}"
         case dict():
-            return ", ".join(f"{name} {_number(v)}" for name, v in value.items() if v not in (None, False))
-    return _number(value)
+            return ", ".join(f"{name} {spelled(v)}" for name, v in value.items() if v not in (None, False))
+        case list():
+            return ", ".join(map(spelled, value))
+        case float():
+            return f"{value:,.0f}" if value.is_integer() else f"{value:g}"
+    return number(value)
 
 
-def _plots(progress: Rows, metric: Rows, events: Rows) -> list[tuple[str, str, str]]:
-    """(title, what to read from it, svg) of every curve there is something to draw for."""
-    names = {name for row in progress[:50] for name in row}
-    extra = sorted(name for name in names if "/" in name and name.split("/")[1] not in ("adversarial", "real", "fake"))
-    drawn: list[tuple[str, str, Rows, Callable[[Axes, Rows], None]]] = [
-        ("Distance", METRICS["kid"], metric, _with_error("kid")),
-        ("Fidelity and diversity", "precision, recall, coverage", metric, _lines("precision", "recall", "coverage")),
-        (
-            "Losses",
-            "adversarial part, of discriminator and generator",
-            progress,
-            _lines("d/adversarial", "g/adversarial"),
-        ),
-        ("What D thinks", "mean logit on real and on generated images", progress, _lines("d/real", "d/fake")),
-        ("Terms", "weighted, as added to the loss", progress if extra else [], _lines(*extra)),
-        ("Speed", "images a second", progress, _lines("images_per_second")),
+def _frames(run: RunFolder) -> list[dict[str, Any]]:
+    """Sample grids, oldest first, thinned to `FRAMES`, as data URIs."""
+    paths = sorted(path for path in run.samples.glob("*.png") if path.stem.isdecimal())
+    kept = paths[:: -max(1, math.ceil(len(paths) / FRAMES))][::-1]  # counted from the latest, so that it is kept
+    return [{"images": int(path.stem), "source": _source(path, path == kept[-1])} for path in kept]
+
+
+def _source(path: Path, large: bool) -> str:
+    most, side = (LATEST_BYTES, LATEST_SIDE) if large else (BYTES, SIDE)
+    data, kind = path.read_bytes(), "png"
+    if len(data) > most:
+        picture, file = Image.open(io.BytesIO(data)).convert("RGB"), io.BytesIO()
+        picture.thumbnail((side, side))
+        picture.save(file, "JPEG", quality=85)
+        data, kind = file.getvalue(), "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+# A curve is a path in a box, images shown wide and 1000 high, that the page stretches; words stand beside it.
+
+
+class Point(NamedTuple):
+    """A block of neighbouring rows: their mean, and how far they spread, two standard errors included where known."""
+
+    images: int
+    value: float
+    low: float
+    high: float
+
+
+def points(rows: Sequence[Row], name: str) -> list[Point]:
+    """At most `POINTS`. A number that is not finite makes its block's value nan: it is shown, not averaged away."""
+    known = [row for row in rows if row.get(name) is not None]
+    size = max(1, math.ceil(len(known) / POINTS))
+    found = []
+    for block in (known[i : i + size] for i in range(0, len(known), size)):
+        values = [float(row[name]) for row in block]  # reads "nan" and "inf" too
+        spreads = [2 * float(row.get(f"{name}_se", 0)) for row in block]
+        ends = [end for v, s in zip(values, spreads, strict=True) for end in (v - s, v + s) if math.isfinite(end)]
+        mean = sum(values) / len(values)
+        value = mean if math.isfinite(mean) else math.nan
+        found.append(Point(block[-1]["images"], value, min(ends, default=value), max(ends, default=value)))
+    return found
+
+
+def round_steps(low: float, high: float) -> list[float]:
+    """About four multiples of 1, 2 or 5 times a power of ten, from `low` to `high`."""
+    rough = (high - low) / 4
+    steps = (k * 10.0 ** math.floor(math.log10(rough)) for k in (1, 2, 5, 10))
+    step = min(steps, key=lambda step: abs(math.log(step / rough)))
+    return [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+@dataclass(frozen=True)
+class Axis:
+    low: float
+    high: float
+    log: bool = False
+
+    @staticmethod
+    def over(means: Sequence[float], ends: Sequence[float], may_be_log: bool) -> Axis:
+        """From 0 to what there is, or by powers of ten where there is much; of rare peaks (1 in 50) the top is cut."""
+        if may_be_log and means and min(means) > 0 and max(means) > 20 * min(means):
+            return Axis(min(means) / 1.3, max(means) * 1.3, log=True)
+        ranked = sorted(ends) or [0.0]
+        rare = len(ranked) // 50
+        low, high = min(0.0, ranked[rare]), max(0.0, ranked[-1 - rare])
+        low, high = max(min(0.0, ranked[0]), 2 * low - high), min(max(0.0, ranked[-1]), 2 * high - low)
+        margin = 0.06 * (high - low) or 1.0
+        return Axis(low - margin * (low < 0), high + margin * (high > 0 or low == 0))
+
+    def at(self, value: float) -> float:
+        """How far down the box; outside it for a value beyond the axis."""
+        if self.log:
+            value = max(value, self.low / 1e3)  # an error band may reach below 0
+            return round(1000 * math.log(self.high / value) / math.log(self.high / self.low), 1)
+        return round(1000 * (self.high - value) / (self.high - self.low), 1)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        marks = round_steps(self.low, self.high)
+        if self.log:
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)))
+            marks = [k * 10.0**power for power in powers for k in ((1, 3) if len(powers) < 5 else (1,))]
+        return [(self.at(mark), short(mark)) for mark in marks if self.low <= mark <= self.high]
+
+
+def _charts(rows: Mapping[str, Sequence[Row]]) -> list[dict[str, Any]]:
+    """What the page needs to draw those of `CHARTS` for which there are numbers."""
+    named = {name for _, names, _ in CHARTS.values() for name in names}
+    others = sorted({name for row in rows["progress"] for name in row if "/" in name} - named)
+    charts = []
+    for title, (kind, names, may_be_log) in CHARTS.items():
+        curves = {name: curve for name in names or others if (curve := points(rows[kind], name))}
+        all_points = [point for curve in curves.values() for point in curve]
+        means = [p.value for p in all_points if math.isfinite(p.value)]
+        ends = [end for p in all_points for end in (p.low, p.high) if math.isfinite(end)]
+        axis = Axis.over(means, ends, may_be_log)
+        chart = {
+            "title": title,
+            "curves": [_curve(name, curve, axis) for name, curve in curves.items()],
+            "ticks": axis.ticks(),
+            "zero": axis.at(0) if axis.low < 0 < axis.high else None,
+            "bad": sorted({p.images for p in all_points if math.isnan(p.value)}),
+            "cut": max((e for e in ends if not axis.log and not axis.low <= e <= axis.high), key=abs, default=None),
+        }
+        charts += [chart] if curves else []
+    return charts
+
+
+def _curve(name: str, curve: Sequence[Point], axis: Axis) -> dict[str, Any]:
+    """Paths of a line and of the band around it, in pieces where numbers are missing, and the numbers to point at."""
+    line = band = ""
+    for known, piece in groupby(curve, lambda point: not math.isnan(point.value)):
+        if known:
+            there = list(piece)
+            edge = [f"{p.images} {axis.at(p.high)}" for p in there] + [
+                f"{p.images} {axis.at(p.low)}" for p in there[::-1]
+            ]
+            line += f"M{'L'.join(f'{p.images} {axis.at(p.value)}' for p in there)}h0"  # h0: a single point is a dot
+            band += f"M{'L'.join(edge)}Z"
+    values = [None if math.isnan(p.value) else float(f"{p.value:.4g}") for p in curve]
+    return {"name": name, "line": line, "band": band, "images": [p.images for p in curve], "values": values}
+
+
+def _marks(events: Sequence[Row], end: int) -> list[dict[str, Any]]:
+    """Events to mark along the axis: what one sees of them, and what they say when pointed at."""
+    best = [row for row in events if row["what"] == "best"][-1:]
+    slots: dict[int, list[Row]] = {}
+    for row in [*best, *(row for row in events if row["what"] in MARKS and row["what"] != "best")]:
+        slots.setdefault(round(SLOTS * row["images"] / end), []).append(row)
+    return [
+        {
+            "images": shared[0]["images"],
+            "signs": "".join(dict.fromkeys(MARKS[row["what"]] for row in shared)),
+            "says": "\n".join(f"{row['what']} after {row['images']:,} images: {row.get('why', '')}" for row in shared),
+        }
+        for shared in slots.values()
     ]
-    return [(title, note, _svg(rows, draw, events)) for title, note, rows, draw in drawn if len(rows) > 1]
-
-
-def _points(rows: Rows, name: str) -> tuple[list[int], list[float]]:
-    """A curve, thinned to `POINTS` by averaging neighbours; what is not a finite number leaves a gap."""
-    known = [row for row in rows if name in row]
-    step = max(1, math.ceil(len(known) / POINTS))
-    blocks = [known[i : i + step] for i in range(0, len(known), step)]
-    values = [sum(float(row[name]) for row in block) / len(block) for block in blocks]
-    return [block[-1]["images"] for block in blocks], [v if math.isfinite(v) else math.nan for v in values]
-
-
-def _lines(*names: str) -> Callable[[Axes, Rows], None]:
-    def draw(axes: Axes, rows: Rows) -> None:
-        for name, colour in zip(names, _COLOURS * 3, strict=False):
-            axes.plot(*_points(rows, name), color=colour, linewidth=1.4, label=_LABELS.get(name, name))
-        if len(names) > 1 or names[0].startswith("d/"):
-            axes.legend(
-                frameon=False, fontsize=8, labelcolor=_INK, ncols=len(names), loc="lower right", bbox_to_anchor=(1, 1)
-            )
-
-    return draw
-
-
-def _with_error(name: str) -> Callable[[Axes, Rows], None]:
-    def draw(axes: Axes, rows: Rows) -> None:
-        images, values = _points(rows, name)
-        errors = [float(row[f"{name}_se"]) for row in rows][: len(values)]
-        axes.fill_between(
-            images, [v - 2 * e for v, e in zip(values, errors, strict=True)],
-            [v + 2 * e for v, e in zip(values, errors, strict=True)], color=_COLOURS[0], alpha=0.2, linewidth=0,
-        )  # fmt: skip
-        axes.plot(images, values, color=_COLOURS[0], linewidth=1.4, marker="o", markersize=3)
-        positive = [v for v in values if v > 0]
-        if positive and max(positive) > 20 * min(positive):
-            axes.set_yscale("log")
-
-    return draw
-
-
-# read on white and on black alike
-_INK = "#808080"
-_COLOURS = ("#3b82c4", "#d9822b", "#4f9d69", "#b45fa5")
-_LABELS = {"d/adversarial": "discriminator", "g/adversarial": "generator", "d/real": "real", "d/fake": "generated"}
-_MARKED = {"resumed": ":", "rewound": "--", "stopped": "-"}
-
-
-def _svg(rows: Rows, draw: Callable[[Axes, Rows], None], events: Iterable[Mapping[str, Any]]) -> str:
-    """One curve as inline SVG, on a transparent ground."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter
-
-    with rc_context({"svg.hashsalt": "mulligan", "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif"}):
-        figure = Figure(figsize=(5.6, 2.5), layout="constrained")
-        axes = figure.add_subplot()
-        draw(axes, rows)
-        last = max(row["images"] for row in rows)
-        for event in events:
-            if event["what"] in _MARKED and event["images"] < last:
-                axes.axvline(event["images"], color=_INK, linewidth=0.8, linestyle=_MARKED[event["what"]])
-        axes.set_xlim(0, last)
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.grid(color=_INK, alpha=0.2, linewidth=0.5)
-        axes.tick_params(colors=_INK, length=0, labelsize=8)
-        axes.set_xlabel("images shown", color=_INK, fontsize=8)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = file.getvalue()
-    return svg[svg.index("<svg") :]

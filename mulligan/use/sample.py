@@ -33,7 +33,7 @@ def class_at(seed: int, index: int, frequencies: np.ndarray) -> int:
 
 
 def classes_for(seed: int, start: int, n: int, counts: Sequence[int], wanted: int | None) -> Tensor | None:
-    """Class ids of samples `start` to `start + n`: `wanted`, or drawn as often as the data has them; None without classes."""
+    """Class ids of samples `start` to `start + n`: `wanted`, or as frequent as in the data; None without classes."""
     if not counts:
         return None
     if wanted is not None:

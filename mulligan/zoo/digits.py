@@ -17,7 +17,7 @@ def digits() -> Recipe:
         generator=Part("shuffle", width=32),
         discriminator=Part("shuffle", width=16),
         loss=Part("nonsaturating"),
-        terms={"r1": Term(0.1, every=8)},
+        terms={"r1": Term(0.5, every=8)},
         optimizer=Players(generator=adam, discriminator=adam),
         task=Part("by-class-if-labelled"),
         ema=20_000,

@@ -1,0 +1,89 @@
+"""The families against their published sizes, and against being parts at all."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from mulligan.core.errors import UserError
+from mulligan.models.dcgan import DCGANDiscriminator, DCGANGenerator
+from mulligan.models.r3gan import R3GANDiscriminator, R3GANGenerator
+from mulligan.zoo import r3gan as presets
+
+FAMILIES = {
+    "dcgan": (DCGANGenerator, DCGANDiscriminator, {"width": 4}),
+    "dcgan kernel 4": (DCGANGenerator, DCGANDiscriminator, {"width": 4, "kernel": 4}),
+    "dcgan layer norm": (DCGANGenerator, DCGANDiscriminator, {"width": 4, "norm": "layer"}),
+    "dcgan instance norm": (DCGANGenerator, DCGANDiscriminator, {"width": 4, "norm": "instance"}),
+    "dcgan batch norm": (DCGANGenerator, DCGANDiscriminator, {"width": 4, "norm": "batch", "std": 0.02}),
+    "r3gan": (R3GANGenerator, R3GANDiscriminator, {"width": 8, "group": 4, "blocks": 1}),
+    "r3gan widths": (R3GANGenerator, R3GANDiscriminator, {"widths": (16, 8, 4), "group": 4, "blocks": 1}),
+}
+
+
+def size(net: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (4, 32, 48)], ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shapes_and_gradients(family: str, shape: tuple[int, ...], classes: int) -> None:
+    torch.manual_seed(0)
+    make_g, make_d, options = FAMILIES[family]
+    G, D = make_g(shape, classes, **options), make_d(shape, classes, **options)
+    for name, parameter in [*G.named_parameters(), *D.named_parameters()]:
+        if "narrow" in name:  # starts at zero, where what comes before it gets no gradient
+            nn.init.normal_(parameter)
+    cond = torch.tensor([0, 1, classes - 1, 0]) if classes else None
+    fake = G(torch.randn(4, *G.z_shape), cond)
+    assert fake.shape == (4, *shape)
+    assert family.startswith("r3gan") or fake.abs().max() <= 1
+    (logit,) = D(fake, cond).logits
+    assert logit.shape == (4,)
+    (logit * torch.randn(4)).sum().backward()
+    for net in (G, D):
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+def test_dcgan_is_the_tutorials_network() -> None:
+    assert size(DCGANGenerator((1, 28, 28), 0)) == 2_305_472
+    assert size(DCGANDiscriminator((1, 28, 28), 0)) == 212_865
+
+
+@pytest.mark.parametrize(
+    ("preset", "shape", "classes", "published"),
+    [
+        (presets.r3gan_cifar10, (3, 32, 32), 10, (20.78, 21.28)),
+        (presets.r3gan_ffhq64, (3, 64, 64), 0, (22.43, 22.38)),
+        (presets.r3gan_ffhq256, (3, 256, 256), 0, (23.06, 23.01)),
+        (presets.r3gan_imagenet32, (3, 32, 32), 1000, (82.9, 86.6)),
+        (presets.r3gan_imagenet64, (3, 64, 64), 1000, (103.6, 107.2)),
+    ],
+)
+def test_r3gan_has_the_published_sizes(preset, shape, classes: int, published: tuple[float, float]) -> None:
+    recipe = preset()
+    with torch.device("meta"):
+        G = R3GANGenerator(shape, classes, **recipe.generator.options)
+        D = R3GANDiscriminator(shape, classes, **recipe.discriminator.options)
+    assert size(G) / 1e6 == pytest.approx(published[0], rel=1e-3)
+    assert size(D) / 1e6 == pytest.approx(published[1], rel=1e-3)
+
+
+def test_a_new_r3gan_block_is_the_identity() -> None:
+    from mulligan.models.r3gan import Bottleneck
+
+    x = torch.randn(2, 8, 5, 5)
+    assert torch.equal(Bottleneck(8, 2, 4, 1.0)(x), x)
+
+
+@pytest.mark.parametrize(
+    ("shape", "near"), [((1, 30, 30), "32x32"), ((3, 6, 6), "8x8"), ((3, 33, 64), "32x64"), ((1, 15, 18), "16x16")]
+)
+@pytest.mark.parametrize("make", [DCGANGenerator, R3GANDiscriminator])
+def test_sizes_it_cannot_serve_are_refused_with_the_nearest(make, shape: tuple[int, ...], near: str) -> None:
+    with pytest.raises(UserError, match=near):
+        make(shape, 0)
+    channels, *_ = shape
+    make((channels, *map(int, near.split("x"))), 0, width=8)

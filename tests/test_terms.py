@@ -1,0 +1,135 @@
+"""Every term against closed forms, on data of ranks 0 to 3."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import mulligan.terms  # noqa: F401  (registers them)
+from mulligan.core.batch import Judgement
+from mulligan.core.registry import terms
+from mulligan.core.step import Constraint, Penalty, Step
+
+SHAPES = [(3,), (2, 5), (1, 4, 3), (2, 2, 3, 2)]
+
+
+class Linear(nn.Module):
+    """D(x) = w . x, and twice that from a second head of two places."""
+
+    def __init__(self, shape: tuple[int, ...], heads: int = 1) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+        self.heads = heads
+
+    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+        y = (x * self.w).flatten(1).sum(1)
+        return Judgement([y, torch.stack([y, y], 1)][: self.heads], [])
+
+
+class Quadratic(Linear):
+    """D(x) = (w . x)^2 / 2, whose gradient is (w . x) w."""
+
+    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+        return Judgement([0.5 * (x * self.w).flatten(1).sum(1).square()], [])
+
+
+def step(D: nn.Module, shape: tuple[int, ...], side: str = "d") -> Step:
+    generator = torch.Generator().manual_seed(1)
+    real, fake = (torch.randn(4, *shape, generator=generator).requires_grad_() for _ in range(2))
+    return Step(side, nn.Identity(), D, torch.zeros(4, 1), None, real, fake)
+
+
+@pytest.mark.parametrize("name", list(terms))
+def test_every_term_says_whose_it_is(name: str) -> None:
+    rule = terms[name]()
+    assert isinstance(rule, Penalty | Constraint) and rule.side in ("g", "d")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("name", "heads", "slope"), [("r1", 1, 1), ("r2", 1, 1), ("r1", 2, 3)])
+def test_zero_centred_penalties_of_a_linear_d(name: str, heads: int, slope: int, shape: tuple[int, ...]) -> None:
+    D = Linear(shape, heads)
+    found = terms[name]().fn(step(D, shape))
+    expected = 0.5 * (slope * D.w).square().sum()
+    torch.testing.assert_close(found, expected.expand(4))
+    (gradient,) = torch.autograd.grad(found.mean(), D.w)
+    torch.testing.assert_close(gradient, slope**2 * D.w.detach())  # reaches D's weights through the gradient
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_r1_and_r2_of_a_quadratic_d(shape: tuple[int, ...]) -> None:
+    D = Quadratic(shape)
+    at = step(D, shape)
+    for name, x in (("r1", at.real), ("r2", at.fake)):
+        expected = 0.5 * (x * D.w).flatten(1).sum(1).square() * D.w.square().sum()
+        torch.testing.assert_close(terms[name]().fn(at), expected)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", ["wgan-gp", "dragan"])
+@pytest.mark.parametrize("target", [1.0, 0.0])
+def test_one_lipschitz_penalties_of_a_linear_d(name: str, target: float, shape: tuple[int, ...]) -> None:
+    D = Linear(shape)
+    found = terms[name](target=target).fn(step(D, shape))
+    torch.testing.assert_close(found, (D.w.norm() - target).square().expand(4))
+
+
+def test_wgan_gp_looks_between_real_and_fake_and_dragan_around_real() -> None:
+    seen = []
+
+    class Spy(Linear):
+        def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+            seen.append(x.detach())
+            return super().forward(x, cond)
+
+    at = step(Spy((2, 3)), (2, 3))
+    terms["wgan-gp"]().fn(at)
+    t = (seen[0] - at.real) / (at.fake - at.real)  # one number per sample, in [0, 1]
+    torch.testing.assert_close(t.flatten(1).std(1), torch.zeros(4), atol=1e-4, rtol=0)
+    assert t.min() >= 0 and t.max() <= 1 and t.flatten(1)[:, 0].unique().numel() == 4
+    terms["dragan"](spread=0.5).fn(at)
+    away = seen[1] - at.real
+    assert away.min() >= 0 and away.max() <= 0.5 * at.real.std()
+
+
+def test_a_flat_d_has_finite_penalty_gradients() -> None:
+    D = Linear((3,))
+    nn.init.zeros_(D.w)
+    (gradient,) = torch.autograd.grad(terms["wgan-gp"]().fn(step(D, (3,))).mean(), D.w)
+    assert gradient.isfinite().all()
+
+
+def test_r1_agrees_in_bfloat16() -> None:
+    torch.manual_seed(0)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(8 * 16, 1))
+
+        def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+            return Judgement([self.net(x).squeeze(1)], [])
+
+    D = Net()
+    exact = terms["r1"]().fn(step(D, (1, 6, 6)))
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = terms["r1"]().fn(step(D, (1, 6, 6)))
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough, exact, rtol=0.05, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_reconstruction(shape: tuple[int, ...]) -> None:
+    at = step(Linear(shape), shape, "g")
+    difference = (at.fake - at.real).flatten(1)
+    torch.testing.assert_close(terms["l1"]().fn(at), difference.abs().mean(1))
+    torch.testing.assert_close(terms["mse"]().fn(at), difference.square().mean(1))
+    assert terms["l1"]().side == terms["mse"]().side == "g"
+
+
+def test_clip_clamps_d_at_the_weight() -> None:
+    D = Linear((50,))
+    before = D.w.detach().clone()
+    terms["clip"]().fn(step(D, (50,)), 0.3)
+    assert torch.equal(D.w, before.clamp(-0.3, 0.3)) and D.w.abs().max() == 0.3
