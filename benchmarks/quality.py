@@ -51,7 +51,7 @@ class Judge(nn.Module):
         return self.head(F.dropout(self.features(images), 0.3, self.training))
 
 
-def train_judge(images: Tensor, labels: Tensor, epochs: int = 4, batch: int = 128) -> Judge:
+def train_judge(images: Tensor, labels: Tensor, epochs: int = 3, batch: int = 128) -> Judge:
     torch.manual_seed(0)
     judge = Judge().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(judge.parameters(), fused=True)

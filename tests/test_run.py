@@ -158,7 +158,7 @@ def command(out: Path, *more: str) -> list[str]:
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_process_resumes_to_the_same_bytes(number: int, tmp_path: Path) -> None:
-    length = ("--images", "8000", "--quiet")
+    length = ("--images", "3200", "--quiet")
     subprocess.run(command(tmp_path / "whole", *length), check=True, capture_output=True)
     process = subprocess.Popen(command(tmp_path / "killed", *length), stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     samples = RunFolder(tmp_path / "killed").samples
