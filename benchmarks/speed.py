@@ -3,8 +3,9 @@
     python benchmarks/speed.py [--rounds 5] [--tensorflow PYTHON] [--precision bf16]
 
 Every contender trains in a process of its own, in turn, round after round; images/s are medians over the rounds, and
-ratios are taken round by round, so that a machine that slows down slows them all. The floor is what the processor does
-on one large float32 matrix product, over the step's multiply-adds. Writes benchmarks/results/speed.json.
+ratios are taken round by round, so that a machine that slows down slows them all. The last line is what the processor
+would do if every multiply-add of the step ran as in its fastest float32 convolution; fewer of them go beyond it. Writes
+benchmarks/results/speed.json.
 
 TensorFlow is optional: `pip install tensorflow-cpu`, here or behind another interpreter given by --tensorflow.
 """
@@ -49,6 +50,7 @@ def mulligan(precision: str = "fp32") -> float:
     from mulligan.api.build import build_game, pick_device, recipe_named
     from mulligan.data import open_data
     from mulligan.engine.loop import State, play_step
+    from mulligan.engine.memory import kept_memory
 
     recipe = recipe_named("dcgan", {"batch": BATCH, "precision": precision})
     game = build_game(recipe, open_data("digits"), seed=0, device=pick_device("cpu"), precision=precision)
@@ -59,7 +61,8 @@ def mulligan(precision: str = "fp32") -> float:
         state.step += 1
         state.images += BATCH
 
-    return timed(step)
+    with kept_memory():
+        return timed(step)
 
 
 def plain_networks():
@@ -114,13 +117,15 @@ def plain_pytorch(shared: bool = False) -> float:
     return timed(step)
 
 
-def tensorflow() -> float:
+def tensorflow(policy: str = "float32") -> float:
     """The TensorFlow DCGAN tutorial's networks and its compiled train step."""
     import os
 
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow as tf
     from tensorflow.keras import Sequential, layers
+
+    tf.keras.mixed_precision.set_global_policy(policy)
 
     G = Sequential([
         layers.Input((100,)), layers.Dense(12544, use_bias=False), layers.BatchNormalization(), layers.LeakyReLU(0.3),
@@ -141,7 +146,7 @@ def tensorflow() -> float:
     def train_step(real):
         with tf.GradientTape() as g_tape, tf.GradientTape() as d_tape:
             fake = G(tf.random.normal([BATCH, 100]), training=True)
-            on_real, on_fake = D(real, training=True), D(fake, training=True)
+            on_real, on_fake = (tf.cast(D(x, training=True), tf.float32) for x in (real, fake))
             g_loss = bce(tf.ones_like(on_fake), on_fake)
             d_loss = bce(tf.ones_like(on_real), on_real) + bce(tf.zeros_like(on_fake), on_fake)
         g_opt.apply_gradients(zip(g_tape.gradient(g_loss, G.trainable_variables), G.trainable_variables, strict=True))
@@ -150,16 +155,18 @@ def tensorflow() -> float:
     return timed(lambda: train_step(next(batches)))
 
 
-def floor() -> float:
-    """Images/s if every multiply-add ran as fast as in a large float32 matrix product."""
+def direct() -> float:
+    """Images/s if every multiply-add ran as fast as in a large convolution."""
     import torch
 
-    a = torch.randn(2048, 2048)
-    a @ a
-    started = time.perf_counter()
-    for _ in range(8):
-        a @ a
-    return 8 * 2 * 2048**3 / (time.perf_counter() - started) / STEP_FLOP
+    conv = torch.nn.Conv2d(256, 256, 3, padding=1).to(memory_format=torch.channels_last)
+    x = torch.randn(64, 256, 16, 16).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        conv(x)
+        started = time.perf_counter()
+        for _ in range(8):
+            conv(x)
+    return 8 * 2 * x.numel() * 256 * 9 / (time.perf_counter() - started) / STEP_FLOP
 
 
 CONTENDERS = {
@@ -168,7 +175,8 @@ CONTENDERS = {
     "plain pytorch": plain_pytorch,
     "plain pytorch, shared fakes": lambda: plain_pytorch(shared=True),
     "tensorflow": tensorflow,
-    "floor": floor,
+    "tensorflow bf16": lambda: tensorflow("mixed_bfloat16"),
+    "all at a convolution's speed": direct,
 }
 
 
@@ -184,7 +192,7 @@ def main() -> None:
     speeds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     for _ in range(options.rounds):
         for name in CONTENDERS:
-            python = options.tensorflow if name == "tensorflow" else sys.executable
+            python = options.tensorflow if name.startswith("tensorflow") else sys.executable
             done = subprocess.run([python, __file__, "--contender", name], capture_output=True, text=True)
             if done.returncode:
                 print(f"{name}: left out: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from mulligan.nn.conv import ConvTranspose2d, by_frequency, pays
 from mulligan.nn.dropout import Dropout, dropout
 from mulligan.nn.resample import downsample, upsample
 
@@ -63,3 +65,27 @@ def test_resampling_keeps_constants_and_samples_away_from_the_border(space: tupl
 def test_resampling_keeps_the_type(dtype: torch.dtype) -> None:
     x = torch.randn(1, 2, 8, 8).to(dtype)
     assert downsample(x).dtype == upsample(x).dtype == dtype
+
+
+@pytest.mark.parametrize(("grid", "kernel"), [((7, 7), 5), ((4, 6), 3), ((1, 5), 5)])
+def test_the_frequency_domain_gives_the_convolution_and_its_gradients(grid: tuple[int, int], kernel: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 6, *grid, requires_grad=True)
+    weight = torch.randn(6, 4, kernel, kernel, requires_grad=True)
+    found, expected = [], []
+    for result, y in ((found, by_frequency(x, weight)), (expected, F.conv_transpose2d(x, weight, padding=kernel // 2))):
+        first = torch.autograd.grad(y.pow(3).sum(), (x, weight), create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), (x, weight))
+        result += [y, *first, *second]
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * theirs.abs().max().item())
+
+
+def test_a_transposed_convolution_may_choose_its_algorithm_but_not_its_result() -> None:
+    torch.manual_seed(0)
+    ours = ConvTranspose2d(128, 64, 5, padding=2)
+    assert pays((7, 7), 5, 128, 64) and not pays((28, 28), 5, 128, 64) and not pays((7, 7), 5, 1, 64)
+    x = torch.randn(2, 128, 7, 7)
+    torch.testing.assert_close(ours(x), F.conv_transpose2d(x, ours.weight, ours.bias, padding=2), rtol=1e-4, atol=1e-5)
+    strided = ConvTranspose2d(128, 64, 5, stride=2, padding=2, output_padding=1)
+    assert strided(x).shape == (2, 64, 14, 14)

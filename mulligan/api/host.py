@@ -4,52 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import sys
 import time
-from pathlib import Path
 
-import torch
-
-from mulligan.api.plan import Plan
+from mulligan.api.plan import Plan, draw_grid
 from mulligan.core.interrupt import Interrupts
 from mulligan.core.run import RunFolder, write_json, write_whole
-from mulligan.core.seeding import mix
 from mulligan.engine import checkpoint
 from mulligan.engine.budget import best_of, converged
 from mulligan.engine.journal import Averages, Journal, non_finite
 from mulligan.engine.loop import Game, State, Stop, tensors_of
+from mulligan.engine.memory import peak_memory
 from mulligan.engine.turn import Report
 from mulligan.use.events import TensorBoard
 from mulligan.use.pictures import grid
 from mulligan.use.progress import ProgressLine
 from mulligan.use.report import write_report
-from mulligan.use.sample import draw
 
-GRID = 64  # samples in a grid of fixed noise
 ROWS = 400  # progress rows a run's budget is divided into
 REPORT_EVERY = 60.0  # seconds between two writings of report.html while training
 TRACKED = "kid"  # the metric that decides which checkpoint is best, and when to stop by convergence
-
-
-def draw_grid(game: Game, seed: int) -> torch.Tensor:
-    """The same noise and classes at every look: uint8 (GRID, C, H, W)."""
-    blocks = draw(game.ema.net, GRID, seed=mix("grid", seed), class_counts=game.class_counts, device=game.device)
-    return torch.cat([images for images, _ in blocks])
-
-
-def peak_memory(device: torch.device) -> int:
-    """Peak memory in bytes: of the process on the CPU, of torch's allocator on a GPU; 0 where nothing tells."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux; rusage would count the peak of the process that started this one too
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 class Host:

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from mulligan import __version__
 from mulligan.api.build import recipe_named
-from mulligan.api.host import Host, peak_memory
+from mulligan.api.host import Host
 from mulligan.api.plan import Plan, prepare
 from mulligan.api.runs import Run
 from mulligan.core.errors import UserError
@@ -27,6 +27,7 @@ from mulligan.data import ImageData, open_data
 from mulligan.engine import checkpoint
 from mulligan.engine.budget import milestones
 from mulligan.engine.loop import State, play, restore
+from mulligan.engine.memory import kept_memory, peak_memory
 from mulligan.use.progress import ProgressLine
 
 FORMAT = 1
@@ -42,6 +43,7 @@ class DataOptions:
     max_bad: float = 0.10
 
 
+@kept_memory()
 def train(
     data: str | Path,
     *,
@@ -130,6 +132,7 @@ def _play(run: RunFolder, plan: Plan, started: float, quiet: bool) -> None:
             host.end(state, stop)
 
 
+@kept_memory()
 def dry_run(
     data: str | Path,
     *,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mulligan.core.batch import Judgement
 from mulligan.core.registry import discriminators, generators
 from mulligan.models.sizes import halvings
+from mulligan.nn.conv import ConvTranspose2d
 from mulligan.nn.dropout import Dropout
 
 Norm = Literal["batch", "instance", "layer", "none"]
@@ -66,7 +67,7 @@ class DCGANGenerator(nn.Module):
         channels, height, side = shape
         widths = [width * 2**i for i in reversed(range(count))]  # from the base grid up
         self.z_shape = (z,)
-        self.grid = (2 * widths[0], height >> count, side >> count)
+        self.grid = (height >> count, side >> count, 2 * widths[0])
         self.embed = nn.Embedding(classes, z) if classes else None
         act = nn.LeakyReLU(slope, inplace=True)
         self.dense = nn.Linear(z, torch.Size(self.grid).numel(), bias=False)
@@ -77,7 +78,7 @@ class DCGANGenerator(nn.Module):
         odd = kernel % 2
         first = {"kernel_size": kernel - 1 + odd, "padding": (kernel - 1) // 2, "stride": 1}  # 5 for 5, 3 for 4
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(self.grid[0], widths[0], bias=False, **first),
+            ConvTranspose2d(self.grid[2], widths[0], bias=False, **first),
             NORMS[norm](widths[0]),
             act,
         ]
@@ -97,8 +98,8 @@ class DCGANGenerator(nn.Module):
         if self.embed is not None:
             assert cond is not None
             z = z * self.embed(cond)  # Odena 2017 (ACGAN)'s way in, as Keras's examples have it
-        x = self.dense_norm(self.dense(z)).unflatten(1, self.grid)  # (B, 4 width, h, w)
-        return self.layers(x.contiguous(memory_format=torch.channels_last))
+        x = self.dense_norm(self.dense(z)).unflatten(1, self.grid)  # (B, h, w, 4 width): as convolutions want it
+        return self.layers(x.permute(0, 3, 1, 2))
 
 
 @discriminators.register("dcgan")
@@ -140,7 +141,7 @@ class DCGANDiscriminator(nn.Module):
     def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
         """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
         x = self.layers(x)
-        features = x.flatten(1)
+        features = x.permute(0, 2, 3, 1).flatten(1)  # in the order they lie in memory
         logit = self.head(features).squeeze(1)
         if self.embed is not None:
             assert cond is not None

@@ -1,0 +1,93 @@
+"""A convolution that chooses its algorithm: on a CPU, many channels on a small grid cost less in the frequency domain.
+
+A convolution is a product for each frequency. In a DFT a little larger than the grid nothing wraps around to it, and
+three real products do for a complex one; so all of it becomes `A^T ((G k) (B x))` with constant matrices, the form of
+Lavin, Gray 2015 (arXiv 1509.09308) with a DFT's exactness in place of Winograd's tiles. A 5x5 kernel on 7x7 then takes
+121 products for each pair of channels instead of 1,225. All are matrix products: differentiable at any order.
+
+Legend: B batch, C in, O out channels, h w the grid, k kernel, R products for each pair of channels.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+GAIN = 3.0  # times fewer multiply-adds that pay for matrix products being slower than convolutions
+USUAL = 64  # batch size
+LARGEST = 16  # side of a grid: the transforms' cost grows with the square of its area
+
+
+class Frequencies(NamedTuple):
+    """The constant matrices of one geometry, float32."""
+
+    image: Tensor  # B: (R, h w)
+    kernel: Tensor  # G: (R, k k)
+    back: Tensor  # A^T: (h w, R)
+
+
+def _dft(length: int, places: np.ndarray) -> np.ndarray:
+    return np.exp(-2j * np.pi / length * np.outer(np.arange(length), places))
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # kept, also for those who differentiate
+def frequencies(grid: tuple[int, int], kernel: int) -> Frequencies:
+    """The matrices of a transposed convolution of stride 1 that keeps the size of its grid."""
+    half = kernel // 2
+    (n, m) = (side + half for side in grid)  # so long that what wraps around falls beyond the grid
+    image = np.kron(_dft(n, np.arange(grid[0])), _dft(m, np.arange(grid[1])))
+    taps = np.kron(_dft(n, np.arange(kernel) - half), _dft(m, np.arange(kernel) - half))
+    back = image.conj() / (n * m)
+    u, v = np.divmod(np.arange(n * m), m)
+    mirror = -u % n * m + -v % m  # where the complex conjugate stands
+    real, pair = np.flatnonzero(mirror == np.arange(n * m)), np.flatnonzero(mirror > np.arange(n * m))
+    x, k, y = image[pair], taps[pair], 2 * back[pair]
+    # (xr + i xi)(kr + i ki) in three: p = kr (xr + xi), q = xr (ki - kr), r = xi (kr + ki); it is p - r + i (p + q)
+    matrices = (
+        np.concatenate([image[real].real, x.real + x.imag, x.real, x.imag]),
+        np.concatenate([taps[real].real, k.real, k.imag - k.real, k.real + k.imag]),
+        np.concatenate([back[real].real, y.real - y.imag, -y.imag, -y.real]).T.copy(),
+    )
+    return Frequencies(*(torch.from_numpy(matrix).float() for matrix in matrices))
+
+
+def pays(grid: tuple[int, int], kernel: int, inputs: int, outputs: int) -> bool:
+    """Whether the frequency domain needs so many fewer multiply-adds that it is faster, at a usual batch size.
+
+    Not at the one at hand: a picture's bits would depend on how many are drawn with it.
+    """
+    area, half = grid[0] * grid[1], kernel // 2
+    products = 1.5 * (grid[0] + half) * (grid[1] + half)
+    pairs = inputs * outputs
+    transforms = area * (inputs + outputs) + kernel**2 * pairs / USUAL
+    return max(grid) <= LARGEST and GAIN * products * (pairs + transforms) < area * kernel**2 * pairs
+
+
+def by_frequency(x: Tensor, weight: Tensor) -> Tensor:
+    """`conv_transpose2d` of x (B, C, h, w) with weight (C, O, k, k), k odd, stride 1, padding k // 2: (B, O, h, w)."""
+    image, kernel, back = (matrix.to(x.device) for matrix in frequencies((x.shape[2], x.shape[3]), weight.shape[-1]))
+    with torch.autocast(x.device.type, enabled=False):  # float32 here is faster than a convolution in bfloat16
+        taps = weight.float().permute(0, 2, 3, 1).flatten(1, 2)  # (C, k k, O)
+        pixels = x.float().permute(0, 2, 3, 1).flatten(1, 2)  # (B, h w, C)
+        products = (image @ pixels).transpose(0, 1) @ (kernel @ taps).transpose(0, 1)  # (R, B, O)
+        y = back @ products.transpose(0, 1)  # (B, h w, O)
+    return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2).to(x.dtype)
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """`nn.ConvTranspose2d`, square; on a CPU, where it keeps the grid, by whichever algorithm is faster."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, O, h', w')."""
+        kernel = self.kernel_size[0]
+        keeps = kernel % 2 and self.stride[0] == 1 and self.padding[0] == kernel // 2
+        grid = (x.shape[2], x.shape[3])
+        if x.device.type == "cpu" and keeps and pays(grid, kernel, self.in_channels, self.out_channels):
+            y = by_frequency(x, self.weight)
+            return y if self.bias is None else y + self.bias[:, None, None]
+        return super().forward(x)
