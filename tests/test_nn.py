@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mulligan.nn.conv import ConvTranspose2d, by_frequency, pays
+from mulligan.nn.conv import Conv2d, ConvTranspose2d, by_frequency, pays
 from mulligan.nn.dropout import Dropout, dropout
 from mulligan.nn.resample import downsample, upsample
 
@@ -81,11 +81,25 @@ def test_the_frequency_domain_gives_the_convolution_and_its_gradients(grid: tupl
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * theirs.abs().max().item())
 
 
-def test_a_transposed_convolution_may_choose_its_algorithm_but_not_its_result() -> None:
+def test_convolutions_choose_their_algorithm_but_not_their_result() -> None:
     torch.manual_seed(0)
-    ours = ConvTranspose2d(128, 64, 5, padding=2)
     assert pays((7, 7), 5, 128, 64) and not pays((28, 28), 5, 128, 64) and not pays((7, 7), 5, 1, 64)
-    x = torch.randn(2, 128, 7, 7)
-    torch.testing.assert_close(ours(x), F.conv_transpose2d(x, ours.weight, ours.bias, padding=2), rtol=1e-4, atol=1e-5)
-    strided = ConvTranspose2d(128, 64, 5, stride=2, padding=2, output_padding=1)
-    assert strided(x).shape == (2, 64, 14, 14)
+    for ours, side in (
+        (ConvTranspose2d(128, 64, 5, padding=2, bias=False), 7),  # by frequency
+        (ConvTranspose2d(8, 1, 5, stride=2, padding=2, output_padding=1, bias=False), 7),  # by phases
+        (ConvTranspose2d(8, 3, 4, stride=2, padding=1, bias=False), 8),
+        (ConvTranspose2d(8, 9, 5, stride=2, padding=2, output_padding=1), 7),  # as torch does
+        (Conv2d(1, 8, 5, stride=2, padding=2), 28),
+        (Conv2d(3, 8, 4, stride=2, padding=1), 16),
+        (Conv2d(1, 8, 5, stride=2, padding=2), 27),
+        (Conv2d(8, 9, 3, padding=1), 7),
+    ):
+        x = torch.randn(2, ours.in_channels, side, side, requires_grad=True)
+        plain = type(ours).__mro__[1].forward(ours, x)
+        dy = torch.randn_like(plain)
+        for mine, theirs in zip(
+            (ours(x), *torch.autograd.grad(ours(x), (x, ours.weight), dy)),
+            (plain, *torch.autograd.grad(plain, (x, ours.weight), dy)),
+            strict=True,
+        ):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)

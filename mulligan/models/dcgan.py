@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mulligan.core.batch import Judgement
 from mulligan.core.registry import discriminators, generators
 from mulligan.models.sizes import halvings
-from mulligan.nn.conv import ConvTranspose2d
+from mulligan.nn.conv import Conv2d, ConvTranspose2d
 from mulligan.nn.dropout import Dropout
 
 Norm = Literal["batch", "instance", "layer", "none"]
@@ -84,10 +84,10 @@ class DCGANGenerator(nn.Module):
         ]
         for a, b in pairwise(widths):
             layers += [
-                nn.ConvTranspose2d(a, b, bias=False, output_padding=odd, **_kernel(kernel, 2)), NORMS[norm](b), act,
+                ConvTranspose2d(a, b, bias=False, output_padding=odd, **_kernel(kernel, 2)), NORMS[norm](b), act,
             ]  # fmt: skip
         layers += [
-            nn.ConvTranspose2d(widths[-1], channels, bias=False, output_padding=odd, **_kernel(kernel, 2)),
+            ConvTranspose2d(widths[-1], channels, bias=False, output_padding=odd, **_kernel(kernel, 2)),
             nn.Tanh(),
         ]
         self.layers = nn.Sequential(*layers)
@@ -125,7 +125,7 @@ class DCGANDiscriminator(nn.Module):
         layers: list[nn.Module] = []
         for index, (a, b) in enumerate(pairwise([channels, *widths])):
             layers += [
-                nn.Conv2d(a, b, **_kernel(kernel, 2)),
+                Conv2d(a, b, **_kernel(kernel, 2)),
                 NORMS[norm](b) if index else nn.Identity(),  # none after the first (Radford 2015, sec. 3)
                 nn.LeakyReLU(slope, inplace=True),
                 Dropout(dropout),

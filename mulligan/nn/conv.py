@@ -1,9 +1,10 @@
-"""A convolution that chooses its algorithm: on a CPU, many channels on a small grid cost less in the frequency domain.
+"""Convolutions that choose their algorithm on a CPU.
 
-A convolution is a product for each frequency. In a DFT a little larger than the grid nothing wraps around to it, and
-three real products do for a complex one; so all of it becomes `A^T ((G k) (B x))` with constant matrices, the form of
-Lavin, Gray 2015 (arXiv 1509.09308) with a DFT's exactness in place of Winograd's tiles. A 5x5 kernel on 7x7 then takes
-121 products for each pair of channels instead of 1,225. All are matrix products: differentiable at any order.
+Many channels on a small grid cost less in the frequency domain. A convolution is a product for each frequency. In a DFT
+a little larger than the grid nothing wraps around to it, and three real products do for a complex one; so all of it
+becomes `A^T ((G k) (B x))` with constant matrices, the form of Lavin, Gray 2015 (arXiv 1509.09308) with a DFT's
+exactness in place of Winograd's tiles. A 5x5 kernel on 7x7 then takes 121 products for each pair of channels instead of
+1,225. All are matrix products: differentiable at any order.
 
 Legend: B batch, C in, O out channels, h w the grid, k kernel, R products for each pair of channels.
 """
@@ -15,10 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 GAIN = 3.0  # times fewer multiply-adds that pay for matrix products being slower than convolutions
 USUAL = 64  # batch size
+FEW = 4  # channels, as of a picture
 LARGEST = 16  # side of a grid: the transforms' cost grows with the square of its area
 
 
@@ -79,15 +82,46 @@ def by_frequency(x: Tensor, weight: Tensor) -> Tensor:
     return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2).to(x.dtype)
 
 
+def phases_of(weight: Tensor, stride: int, padding: int) -> tuple[Tensor, int]:
+    """A strided kernel (O, C, k, k) as one of stride 1 on `pixel_unshuffle(x, stride)`, (O, C s s, t, t); its padding.
+
+    The zeros at its edge are extra work, but a grey picture's one channel, which leaves vector units idle, becomes s s
+    (Shi 2016, arXiv 1609.07009, has the equivalence).
+    """
+    left = -padding % stride
+    taps = -(-(weight.shape[-1] + left) // stride)
+    right = taps * stride - weight.shape[-1] - left
+    padded = F.pad(weight, (left, right, left, right)).unflatten(3, (taps, stride)).unflatten(2, (taps, stride))
+    return padded.permute(0, 1, 3, 5, 2, 4).flatten(1, 3), (padding + left) // stride
+
+
+class Conv2d(nn.Conv2d):
+    """`nn.Conv2d`, square; on a CPU, where it takes few channels to a coarser grid, by its phases."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, O, H', W')."""
+        s = self.stride[0]
+        if x.device.type == "cpu" and self.in_channels <= FEW and s > 1 and not (x.shape[2] % s or x.shape[3] % s):
+            phases, padding = phases_of(self.weight, s, self.padding[0])
+            if phases.shape[-1] == 2 * padding + 1:  # exactly `s` times coarser
+                x = F.pixel_unshuffle(x, s).contiguous(memory_format=torch.channels_last)
+                return F.conv2d(x, phases.contiguous(memory_format=torch.channels_last), self.bias, padding=padding)
+        return super().forward(x)
+
+
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """`nn.ConvTranspose2d`, square; on a CPU, where it keeps the grid, by whichever algorithm is faster."""
+    """`nn.ConvTranspose2d`, square; on a CPU by frequency where that is faster, to few channels by phases."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, O, h', w')."""
-        kernel = self.kernel_size[0]
-        keeps = kernel % 2 and self.stride[0] == 1 and self.padding[0] == kernel // 2
-        grid = (x.shape[2], x.shape[3])
-        if x.device.type == "cpu" and keeps and pays(grid, kernel, self.in_channels, self.out_channels):
-            y = by_frequency(x, self.weight)
-            return y if self.bias is None else y + self.bias[:, None, None]
+        s, padding, kernel = self.stride[0], self.padding[0], self.kernel_size[0]
+        exact = kernel + self.output_padding[0] == s + 2 * padding  # exactly `s` times finer
+        if x.device.type == "cpu" and exact and self.bias is None:
+            grid = (x.shape[2], x.shape[3])
+            if s == 1 and pays(grid, kernel, self.in_channels, self.out_channels):
+                return by_frequency(x, self.weight)
+            if s > 1 and self.out_channels <= FEW:
+                phases, padding = phases_of(self.weight, s, padding)
+                flipped = phases.transpose(0, 1).flip(2, 3).contiguous(memory_format=torch.channels_last)
+                return F.pixel_shuffle(F.conv2d(x, flipped, padding=flipped.shape[-1] - 1 - padding), s)
         return super().forward(x)
