@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["DataOptions", "Run", "inspect", "load", "recipe", "recipes", "train"]
+__all__ = ["DataOptions", "Run", "diagnose", "inspect", "load", "recipe", "recipes", "train"]
 
 if TYPE_CHECKING:
-    from mulligan.api import DataOptions, Run, inspect, load, recipe, recipes, train
+    from mulligan.api import DataOptions, Run, diagnose, inspect, load, recipe, recipes, train
 
 
 def __getattr__(name: str) -> Any:

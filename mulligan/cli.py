@@ -1,13 +1,14 @@
 """The command line: it reads words, calls the api, and prints. Torch is imported by the api, once a command runs.
 
-Exit codes: 0 done, 1 the training diverged, 2 something the user can mend (one line on stderr), 130 interrupted and
-saved.
+Exit codes: 0 done, 1 the training failed and could not be saved, 2 something the user can mend (one line on stderr),
+130 interrupted and saved.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from mulligan import __version__
 from mulligan.core.errors import UserError
 
 RUN = click.Path(path_type=Path)
-OK, DIVERGED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 
 def main() -> None:
@@ -117,14 +118,21 @@ def cli() -> None:
 @click.option("--set", "settings", multiple=True, metavar="PART.OPTION=VALUE", help="Change the recipe; repeatable.")
 @click.option("--features", default="auto", show_default=True, help="Feature net of the tracked metric.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, mps.")
+@click.option(
+    "--guard",
+    type=click.Choice(["on", "warn", "off"]),
+    default="on",
+    show_default=True,
+    help="Rewind and repair a run that goes wrong; only say so; look away.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe, sizes, time and memory; train nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress line.")
 @data_options
 def train(
     data: str, out: Path | None, recipe: str | None, minutes: float | None, images: int | None, epochs: float | None,
-    converge: bool, seed: int, settings: tuple[str, ...], features: str, device: str, dry_run: bool, as_json: bool,
-    quiet: bool, size: Any, labels: bool, channels: str | None, max_bad: float,
+    converge: bool, seed: int, settings: tuple[str, ...], features: str, device: str, guard: str, dry_run: bool,
+    as_json: bool, quiet: bool, size: Any, labels: bool, channels: str | None, max_bad: float,
 ) -> int:  # fmt: skip
     """Train on DATA: "digits", a folder or zip of images, an .npz, or an IDX file."""
     from mulligan import api
@@ -146,13 +154,13 @@ def train(
             print(json.dumps(foreseen.pop("recipe"), indent=2))
             _print_table([(name.replace("_", " "), str(value)) for name, value in foreseen.items()])
         return OK
-    run = api.train(data, out=out, command=["mulligan", *sys.argv[1:]], **common)
+    run = api.train(data, out=out, guard=guard, command=["mulligan", *sys.argv[1:]], **common)
     summary = run.summary
     if as_json:
         _print_json(summary)
     else:
         _print_ending(run.path, summary)
-    return {"interrupted": INTERRUPTED, "diverged": DIVERGED}.get(summary["status"], OK)
+    return {"interrupted": INTERRUPTED, "given up": FAILED, "diverged": FAILED}.get(summary["status"], OK)
 
 
 def _print_ending(path: Path, summary: dict[str, Any]) -> None:
@@ -209,6 +217,40 @@ def evaluate(
         return
     _print_table([(name, f"{value:.4g}") for name, value in result["metrics"].items()])
     print("measured with  " + "  ".join(f"{name}={value}" for name, value in result["protocol"].items()))
+
+
+@cli.command()
+@click.argument("run", type=RUN)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def diagnose(run: Path, as_json: bool) -> None:
+    """Say what went wrong in RUN, finished or not, what the guard did, and what to try."""
+    from mulligan import api
+
+    found = api.diagnose(run)
+    if as_json:
+        _print_json(found)
+        return
+    print(f"{found['status']} after {found['images']:,} images{found['why'] and ': '}{found['why']}")
+    for rewind in found["rewinds"]:
+        print(f"\nrewound from {rewind['images']:,} to {rewind['to']:,} images: {rewind['finding']}")
+        print(f"  {rewind['evidence']}")
+        print(f"  then: {rewind['remedy']} {_settings(rewind['settings'])}")
+    if not found["findings"]:
+        print("\nnothing is wrong with it, as far as its numbers tell")
+    for finding in found["findings"]:
+        print(f"\n{finding['name']}\n  {finding['why']}")
+        for cure in finding["remedies"]:
+            print(f"  to try: {cure['words']}\n    {_settings(cure['settings'])}")
+        if finding["hint"]:
+            print(f"  to try: {finding['hint']}")
+    if found["best"]:
+        print(f"\nthe best checkpoint, after {found['best']:,} images, is what `mulligan sample {run}` uses")
+
+
+def _settings(settings: dict[str, Any]) -> str:
+    """As they are typed."""
+    typed = {path: value if isinstance(value, str) else json.dumps(value) for path, value in settings.items()}
+    return " ".join(f"--set {shlex.quote(f'{path}={value}')}" for path, value in typed.items())
 
 
 @cli.command()

@@ -28,12 +28,15 @@ def test_round_trip_and_bytes_depend_on_weights_alone(tmp_path: Path) -> None:
 
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3, 10):
-        checkpoint.write_step(tmp_path, step, TENSORS, {"step": step})
+        checkpoint.write_step(tmp_path, TENSORS, {"attempt": 0, "step": step})
     assert [p.name for p in checkpoint.step_files(tmp_path)] == [
-        "step-000000003.safetensors",
-        "step-000000010.safetensors",
+        "step-00-000000003.safetensors",
+        "step-00-000000010.safetensors",
     ]
     assert len(list(tmp_path.iterdir())) == 4
+    checkpoint.write_step(tmp_path, TENSORS, {"attempt": 1, "step": 2})
+    found, _ = checkpoint.read_last(tmp_path)
+    assert found is not None and found.state["attempt"] == 1, "what follows a rewind is newer than all before it"
 
 
 def truncated(path: Path) -> None:
@@ -81,30 +84,30 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for step in (1, 2):
-        checkpoint.write_step(tmp_path, step, TENSORS, {"step": step})
-    damage(tmp_path / "step-000000002.safetensors")
+        checkpoint.write_step(tmp_path, TENSORS, {"attempt": 0, "step": step})
+    damage(tmp_path / "step-00-000000002.safetensors")
     found, passed_over = checkpoint.read_last(tmp_path)
-    assert found is not None and found.state == {"step": 1}
-    assert len(passed_over) == 1 and "step-000000002" in passed_over[0] and "\n" not in passed_over[0]
+    assert found is not None and found.state == {"attempt": 0, "step": 1}
+    assert len(passed_over) == 1 and "step-00-000000002" in passed_over[0] and "\n" not in passed_over[0]
     assert not (tmp_path / "bomb-went-off").exists()
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint.write_step(tmp_path, 1, TENSORS, {"step": 1})
+    checkpoint.write_step(tmp_path, TENSORS, {"attempt": 0, "step": 1})
 
     def no_space(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.write_step(tmp_path, 2, TENSORS, {"step": 2})
+        checkpoint.write_step(tmp_path, TENSORS, {"attempt": 0, "step": 2})
     found, passed_over = checkpoint.read_last(tmp_path)
-    assert found is not None and found.state == {"step": 1} and not passed_over
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-000000001.json", "step-000000001.safetensors"]
+    assert found is not None and found.state == {"attempt": 0, "step": 1} and not passed_over
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00-000000001.json", "step-00-000000001.safetensors"]
 
 
 def test_drafts_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
-    (tmp_path / ".step-000000001.safetensors.77.tmp").write_bytes(b"half")
+    (tmp_path / ".step-00-000000001.safetensors.77.tmp").write_bytes(b"half")
     checkpoint.sweep(tmp_path)
     assert not list(tmp_path.iterdir())
 

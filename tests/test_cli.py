@@ -17,11 +17,12 @@ from mulligan.cli import cli
 
 VERBS = {
     "train": {
-        "out", "recipe", "minutes", "images", "epochs", "converge", "seed", "settings", "features", "device", "dry_run",
-        "as_json", "quiet", "size", "labels", "channels", "max_bad", "data",
+        "out", "recipe", "minutes", "images", "epochs", "converge", "seed", "settings", "features", "device", "guard",
+        "dry_run", "as_json", "quiet", "size", "labels", "channels", "max_bad", "data",
     },
     "sample": {"run", "n", "seed", "class_", "truncation", "out", "which", "device"},
     "evaluate": {"run", "features", "split", "samples", "seed", "which", "device", "as_json"},
+    "diagnose": {"run", "as_json"},
     "inspect": {"data", "as_json", "size", "labels", "channels", "max_bad"},
     "zoo": {"name", "as_json"},
     "completion": {"shell"},

@@ -24,6 +24,9 @@ class Quiet:
         self.folder, self.leave_after = folder, leave_after
         self.reports, self.looks = [], []
 
+    def budget(self, state):
+        return self.images
+
     def report(self, state, report):
         self.reports.append(report)
 
@@ -32,7 +35,7 @@ class Quiet:
 
     def save(self, state: State) -> None:
         if self.folder:
-            checkpoint.write_step(self.folder, state.step, tensors_of(self.game), dataclasses.asdict(state))
+            checkpoint.write_step(self.folder, tensors_of(self.game), dataclasses.asdict(state))
 
     def interrupted(self) -> bool:
         return self.leave_after is not None and len(self.reports) >= self.leave_after
@@ -40,9 +43,8 @@ class Quiet:
 
 def run(game: Game, steps: int, table: Quiet | None = None, state: State | None = None) -> Stop:
     table = table or Quiet()
-    table.game = game
-    budget = steps * game.batch * game.d_turns
-    return play(game, state or State(), table, budget=budget, milestones=milestones(budget))
+    table.game, table.images = game, steps * game.batch * game.d_turns
+    return play(game, state or State(), table)[1]
 
 
 def weights(game: Game) -> dict[str, torch.Tensor]:
@@ -60,8 +62,11 @@ def test_every_rank_learns(shape: tuple[int, ...]) -> None:
     assert run(game, 20, table).status == "finished"
     after = weights(game)
     assert not any(torch.equal(before[name], after[name]) for name in before if name.endswith("weight"))
-    assert set(table.reports[0]) == {"d/adversarial", "d/real", "d/fake", "g/adversarial"}
-    assert all(value.shape == (8,) for value in table.reports[0].values())
+    assert set(table.reports[0]) == {
+        "d/adversarial", "d/real", "d/fake", "d/wins", "d/gradient", "g/adversarial", "g/gradient", "spread/real",
+        "spread/fake",
+    }  # fmt: skip
+    assert all(len(value) == (1 if "gradient" in name else 8) for name, value in table.reports[0].items())
     late = table.reports[-1]
     assert late["d/real"].mean() > late["d/fake"].mean(), "D tells real from fake in this direction"
 

@@ -59,6 +59,7 @@ def toy_game(shape: tuple[int, ...] = (1, 4, 4), *, dropout: float = 0.0, penalt
         ema=MovingAverage(G),
         **{
             "ema_half_life": 20.0, "loss": HINGE, "deal": deal, "z_shape": G.z_shape, "class_counts": (),
+            "unseen": lambda count: Batch(data[:count], None),
             "device": torch.device("cpu"), "batch": 8, **settings,
         },
     )  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -109,10 +110,12 @@ def build_rules(terms: Mapping[str, Term]) -> dict[str, tuple[Term, Penalty | Co
     return {name: (term, Part(name, **term.options).build(registry.terms)) for name, term in terms.items()}
 
 
-def build_game(recipe: Recipe, data: ImageData, *, seed: int, device: torch.device, precision: str) -> Game:
-    """Everything the loop plays with, at its beginning."""
+def build_game(
+    recipe: Recipe, data: ImageData, *, seed: int, device: torch.device, precision: str, attempt: int = 0
+) -> Game:
+    """Everything the loop plays with, at the beginning of an attempt."""
     make_repeatable(device)
-    torch.manual_seed(mix("weights", seed))
+    torch.manual_seed(mix("weights", seed, attempt))
     task = recipe.task.build(registry.tasks, data)
     G, D = build_networks(recipe, data.shape, task.classes, device)
     rules = build_rules(recipe.terms)
@@ -128,10 +131,13 @@ def build_game(recipe: Recipe, data: ImageData, *, seed: int, device: torch.devi
             scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
         )
 
-    def deal(position: int, count: int) -> Batch:
-        batch = task.batch(data.train[endless_order(len(data.train), seed, position, count)])
+    def batch_of(indices: np.ndarray) -> Batch:
+        batch = task.batch(indices)
         cond = None if batch.cond is None else batch.cond.to(device)
         return Batch(to_float(batch.real.to(device, non_blocking=True)), cond)
+
+    def deal(position: int, count: int) -> Batch:
+        return batch_of(data.train[endless_order(len(data.train), seed, position, count)])
 
     return Game(
         g=player("g", G, recipe.optimizer.generator),
@@ -140,6 +146,7 @@ def build_game(recipe: Recipe, data: ImageData, *, seed: int, device: torch.devi
         ema_half_life=recipe.ema,
         loss=recipe.loss.build(registry.losses),
         deal=deal,
+        unseen=lambda count: batch_of(data.heldout[:count]),
         z_shape=G.z_shape,
         class_counts=tuple(data.class_counts) if task.classes else (),
         device=device,

@@ -13,12 +13,13 @@ from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part
 from mulligan.core.seeding import mix
 from mulligan.data import ImageData
-from mulligan.metrics.distances import measure
+from mulligan.metrics.distances import METRICS, measure
 from mulligan.metrics.protocol import Protocol, extract
 from mulligan.use.sample import draw
 
 BLOCK = 500  # real images read at once
 MOST = 10_000  # images on each side at most
+MOST_AT_A_LOOK = 1_000  # while training, where a look must not take longer than what it looks at
 
 
 class Judge:
@@ -32,12 +33,13 @@ class Judge:
         *,
         split: str = "heldout",
         num_fake: int | None = None,
+        most: int = MOST,  # real images
         seed: int = 0,
     ) -> None:
         part = Part.read(choose_features(features, data))
         self.device = device
         self.net = part.build(registry.features)
-        indices, split = real_indices(data, split)
+        indices, split = real_indices(data, split, most)
         blocks = np.array_split(indices, -(-len(indices) // BLOCK))
         self.real = extract(self.net, map(data.images, blocks), device)
         self.protocol = Protocol(
@@ -51,6 +53,8 @@ class Judge:
             data_fingerprint=data.fingerprint,
             seed=seed,
         )
+
+    names = (*METRICS, "kid_se")  # of what it measures
 
     def measure(self, G: nn.Module, *, class_counts: Sequence[int] = ()) -> dict[str, float]:
         """Metrics of samples of G, always the same ones."""
@@ -66,12 +70,12 @@ def choose_features(features: str | Part, data: ImageData) -> str | Part:
     return "digits" if data.name == "digits" else "random"
 
 
-def real_indices(data: ImageData, split: str) -> tuple[np.ndarray, str]:
-    """Indices of a split, at most `MOST`, evenly spread. Data too small to hold any out is judged by what it has."""
+def real_indices(data: ImageData, split: str, most: int) -> tuple[np.ndarray, str]:
+    """Indices of a split, at most `most`, evenly spread. Data too small to hold any out is judged by what it has."""
     splits = {"heldout": data.heldout, "train": data.train}
     if split not in splits:
         raise UserError(f"--split {split}: valid: {', '.join(splits)}")
     if split == "heldout" and len(data.heldout) < 8:
         split = "train"
     indices = splits[split]
-    return indices[np.linspace(0, len(indices) - 1, min(len(indices), MOST)).astype(np.int64)], split
+    return indices[np.linspace(0, len(indices) - 1, min(len(indices), most)).astype(np.int64)], split

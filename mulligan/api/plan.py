@@ -10,7 +10,7 @@ import time
 import torch
 
 from mulligan.api.build import build_game, parameters_of, pick_device, pick_precision
-from mulligan.api.judge import Judge
+from mulligan.api.judge import MOST_AT_A_LOOK, Judge
 from mulligan.core.recipe import Recipe
 from mulligan.core.seeding import mix
 from mulligan.data import ImageData
@@ -33,13 +33,33 @@ class Plan:
     precision: str
     seed: int
     budget_images: int
+    guard: str = "on"
     by_class: bool = False
     parameters: dict[str, int] = dataclasses.field(default_factory=dict)
     images_per_second: float | None = None
     seconds: float | None = None
 
-    def new_game(self) -> Game:
-        return build_game(self.recipe, self.data, seed=self.seed, device=self.device, precision=self.precision)
+    def budget(self, state: State) -> int:
+        """Images that the game is to last. What was lost took time, which a run that was given minutes has less of."""
+        return self.budget_images - (state.lost if self.recipe.budget.minutes is not None else 0)
+
+    def recipe_of(self, state: State) -> Recipe:
+        """The recipe with all that the guard has changed in it."""
+        recipe = self.recipe
+        for entry in state.tried:
+            recipe = recipe.with_set(entry["settings"])
+        return recipe
+
+    def new_game(self, state: State = State()) -> Game:
+        """The game at the beginning of a state's attempt."""
+        return build_game(
+            self.recipe_of(state),
+            self.data,
+            seed=self.seed,
+            device=self.device,
+            precision=self.precision,
+            attempt=state.attempt,
+        )
 
 
 def prepare(
@@ -49,6 +69,7 @@ def prepare(
     seed: int,
     device: str,
     features: str,
+    guard: str,
     started: float,
     timed: bool,
     budget_images: int | None = None,
@@ -61,7 +82,16 @@ def prepare(
     """
     on = pick_device(device)
     precision = pick_precision(recipe.precision, on)
-    plan = Plan(recipe, data, Judge(data, features, on, seed=seed), on, precision, seed, budget_images or 0)
+    plan = Plan(
+        recipe,
+        data,
+        Judge(data, features, on, most=MOST_AT_A_LOOK, seed=seed),
+        on,
+        precision,
+        seed,
+        budget_images or 0,
+        guard,
+    )
     game = plan.new_game()
     plan = dataclasses.replace(
         plan,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from filelock import FileLock, Timeout
@@ -25,12 +25,12 @@ from mulligan.core.recipe import Budget, Recipe
 from mulligan.core.run import RunFolder, read_json, write_json
 from mulligan.data import ImageData, open_data
 from mulligan.engine import checkpoint
-from mulligan.engine.budget import milestones
 from mulligan.engine.loop import State, play, restore
 from mulligan.engine.memory import kept_memory, peak_memory
 from mulligan.use.progress import ProgressLine
 
 FORMAT = 1
+ENDED = ("finished", "converged", "given up", "diverged")  # statuses that nothing follows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,7 @@ def train(
     options: DataOptions = DataOptions(),
     features: str = "auto",
     device: str = "auto",
+    guard: Literal["off", "warn", "on"] = "on",
     quiet: bool = False,
     command: Sequence[str] = (),
 ) -> Run:
@@ -70,6 +71,7 @@ def train(
         minutes, images, epochs, converge: when to stop; whichever comes first. None of them: as the recipe says.
         settings: changes to the recipe by dotted path, {"generator.width": 128}.
         features: feature net for the tracked metric.
+        guard: "on" notices when a run goes wrong, rewinds and changes something; "warn" only says so.
 
     Raises:
         UserError: for anything not usable as given, including an `out` that holds something else.
@@ -86,6 +88,7 @@ def train(
                 "recipe": wanted.as_json(),
                 "seed": seed,
                 "features": features,
+                "guard": guard,
             }
         )
     )  # as run.json will hold it, so that the two compare
@@ -98,7 +101,7 @@ def train(
     if known and known["data"]["fingerprint"] != images_of.fingerprint:
         raise UserError(f"{data}: its images have changed since {run.path} began; train into another --out")
     plan = prepare(
-        images_of, wanted, seed=seed, device=device, features=features, started=started, timed=False,
+        images_of, wanted, seed=seed, device=device, features=features, guard=guard, started=started, timed=False,
         budget_images=known and known["budget_images"],
     )  # fmt: skip
     run.path.mkdir(parents=True, exist_ok=True)  # only now: a command that cannot run leaves nothing behind
@@ -117,18 +120,19 @@ def train(
 def _play(run: RunFolder, plan: Plan, started: float, quiet: bool) -> None:
     """Play from the last whole checkpoint, or from the beginning, until it is over; then write the report."""
     checkpoint.sweep(run.checkpoints)
-    game, state = plan.new_game(), State(seconds=time.monotonic() - started)
+    state = State(seconds=time.monotonic() - started)
     last, passed_over = checkpoint.read_last(run.checkpoints)
     for why in passed_over:
         _tell(quiet, f"passed over: {why}")
+    game = plan.new_game(State(**last.state) if last else state)
     if last:
         state = restore(game, last)
-    run.forget_after(state.step)
-    with ProgressLine(plan.budget_images, done=state.images, quiet=quiet) as line:
-        host = Host(run, plan, game, line)
+    run.forget_after(state.attempt, state.step)
+    with ProgressLine(plan.budget_images, done=state.images + state.lost, quiet=quiet) as line:
+        host = Host(run, plan, game, state, line)
         with host.interrupts:
             host.begin(state, "resumed" if last else "started", "; ".join(passed_over))
-            stop = play(game, state, host, budget=plan.budget_images, milestones=milestones(plan.budget_images))
+            state, stop = play(game, state, host)
             host.end(state, stop)
 
 
@@ -152,7 +156,9 @@ def dry_run(
     started = time.monotonic()
     wanted = with_budget(recipe_named(recipe, settings), minutes, images, epochs, converge)
     images_of = _open(str(data), options, quiet)
-    plan = prepare(images_of, wanted, seed=seed, device=device, features=features, started=started, timed=True)
+    plan = prepare(
+        images_of, wanted, seed=seed, device=device, features=features, guard="off", started=started, timed=True
+    )
     assert plan.images_per_second and plan.seconds
     return {
         "recipe": wanted.as_json(),
@@ -219,7 +225,7 @@ def _known(run: RunFolder, asked: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _ended(run: RunFolder) -> bool:
-    return run.summary.exists() and read_json(run.summary).get("status") in ("finished", "converged", "diverged")
+    return run.summary.exists() and read_json(run.summary).get("status") in ENDED
 
 
 def _description(plan: Plan, asked: Mapping[str, Any], command: Sequence[str]) -> dict[str, Any]:

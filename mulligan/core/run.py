@@ -5,9 +5,10 @@
     stats.jsonl      one row per line, see below  tensorboard/            the same numbers as event files
     summary.json     how it stands or ended       report.html             all of it, self-contained
 
-Rows of `stats.jsonl` all carry `kind`, `step`, `images` (shown so far) and `seconds` (of training so far):
+Rows of `stats.jsonl` all carry `kind`, `attempt` (how often the run was rewound before), `step`, `images` (shown so
+far), `lost` (images shown before, in attempts that were given up) and `seconds` (of training so far):
 `progress` (averages since the last row: `images_per_second`, `d/...`, `g/...`), `metric` (numbers with their protocol)
-and `event` (`what`: started, resumed, sampled, best, rewound, stopped; `why` in plain words).
+and `event` (`what`: started, resumed, best, noticed, rewound, stopped; `why` in plain words).
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class RunFolder:
     report = property(lambda self: self.path / "report.html")
 
     def sample_grid(self, images: int) -> Path:
-        """Where the grid drawn after `images` images is kept; names sort by age."""
+        """Where the grid drawn after `images` images, lost ones included, is kept; names sort by age."""
         return self.samples / f"{images:09d}.png"
 
     def rows(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
@@ -91,8 +92,9 @@ class RunFolder:
             error.filename = str(self.stats)
             raise
 
-    def forget_after(self, step: int) -> None:
+    def forget_after(self, attempt: int, step: int) -> None:
         """Drop the rows that a resumed run is about to write again."""
         if self.stats.exists():
-            kept = [json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step]
+            here = (attempt, step)
+            kept = [json.dumps(row) + "\n" for row in self.rows() if (row["attempt"], row["step"]) <= here]
             write_whole(self.stats, "".join(kept).encode())

@@ -55,9 +55,12 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(tensors, state)
 
 
-def write_step(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write the checkpoint of a step, then prune all but the newest `KEEP`."""
-    write(folder, _step_name(step), tensors, state)
+def write_step(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write the checkpoint of a state's step, then prune all but the newest `KEEP`.
+
+    Names sort by attempt, then by step: what follows a rewind is newer than all that came before it.
+    """
+    write(folder, f"step-{state['attempt']:02d}-{state['step']:09d}", tensors, state)
     for old in step_files(folder)[:-KEEP]:
         old.with_suffix(".json").unlink(missing_ok=True)  # the proof first
         old.unlink(missing_ok=True)
@@ -83,10 +86,6 @@ def sweep(folder: Path) -> None:
     """Remove temporary files that a killed writer left."""
     for draft in folder.glob(".*.tmp"):
         draft.unlink(missing_ok=True)
-
-
-def _step_name(step: int) -> str:
-    return f"step-{step:09d}"
 
 
 def _digest(data: bytes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,15 +18,20 @@ from mulligan.engine.turn import Report
 class Averages:
     """Means of per-sample numbers since they were last taken. Sums stay on the device, so adding never waits for it."""
 
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = defaultdict(int)
+    def __init__(self, kept: Mapping[str, Sequence[Any]] | None = None) -> None:
+        """`kept` is what `keep` returned when a run was left in the middle of a row."""
+        self._sums: dict[str, Tensor] = {name: torch.tensor(float(total)) for name, (total, _) in (kept or {}).items()}
+        self._counts: dict[str, int] = defaultdict(int, {name: int(count) for name, (_, count) in (kept or {}).items()})
 
     def add(self, report: Report) -> None:
         for name, values in report.items():
             total = values.sum(dtype=torch.float32)
-            self._sums[name] = self._sums[name] + total if name in self._sums else total
+            self._sums[name] = self._sums[name].to(total.device) + total if name in self._sums else total
             self._counts[name] += len(values)
+
+    def keep(self) -> dict[str, list[Any]]:
+        """What JSON can hold of them exactly, so that a resumed run writes the same rows."""
+        return {name: [_exact(total.item()), self._counts[name]] for name, total in self._sums.items()}
 
     def take(self) -> dict[str, float]:
         means = {name: total.item() / self._counts[name] for name, total in self._sums.items()}
@@ -42,21 +47,18 @@ class Journal:
         self.run = run
 
     def write(self, kind: str, state: State, row: Mapping[str, Any]) -> dict[str, Any]:
-        where = {"kind": kind, "step": state.step, "images": state.images, "seconds": round(state.seconds, 3)}
+        where = {"kind": kind, "attempt": state.attempt, "step": state.step, "images": state.images}
+        where |= {"lost": state.lost, "seconds": round(state.seconds, 3)}
         entry = where | {name: _written(value) for name, value in row.items()}
         self.run.append(entry)
         return entry
 
 
+def _exact(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
 def _written(value: Any) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else str(value)
+        return _exact(float(f"{value:.6g}"))
     return value
-
-
-def non_finite(row: Mapping[str, float]) -> str | None:
-    """Names the numbers that are no longer numbers, in plain words; None while all is well."""
-    bad = [name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)]
-    if not bad:
-        return None
-    return f"{', '.join(bad)} became infinite or not a number: the game has diverged; a lower learning rate may help"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -15,9 +15,12 @@ from mulligan.core.batch import Batch
 from mulligan.core.recipe import Schedule, value_at
 from mulligan.core.seeding import seed_step
 from mulligan.core.step import Loss
+from mulligan.engine.budget import milestones
 from mulligan.engine.checkpoint import Checkpoint, flatten, unflatten
 from mulligan.engine.ema import MovingAverage
-from mulligan.engine.turn import Deal, Player, Report, turn
+from mulligan.engine.guard import Rewind
+from mulligan.engine.signals import spread, wins
+from mulligan.engine.turn import Deal, Player, Report, mean_logit, turn
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Game:
     ema_half_life: float | Schedule
     loss: Loss
     deal: Callable[[int, int], Batch]  # (position in the endless order, how many) -> a batch on the device
+    unseen: Callable[[int], Batch]  # (how many, at most) -> held-out images, on the device
     z_shape: tuple[int, ...]
     class_counts: tuple[int, ...]  # how often the data has each class that G is told; () when it is told none
     device: torch.device
@@ -48,36 +52,48 @@ class State:
     step: int = 0
     images: int = 0  # real images D has seen
     attempt: int = 0  # goes up with every rewind, so that other dice fall
+    since: int = 0  # the attempt that began from nothing, and that this one goes back to
+    lost: int = 0  # images shown in vain, in attempts that were given up
     seconds: float = 0.0  # since the run was asked for, over all sessions; nothing depends on it
     playing: float = 0.0  # of these, in turns alone
-    metrics: list[dict[str, Any]] = field(default_factory=list)  # one row per probe, oldest first
+    metrics: list[dict[str, Any]] = field(default_factory=list)  # one row per look, oldest first
+    best: dict[str, Any] | None = None  # the look at what `best` holds
+    tried: list[dict[str, Any]] = field(default_factory=list)  # what the guard did, oldest first: `Rewind.as_json`
+    averages: dict[str, Any] = field(default_factory=dict)  # of the row that is being filled: `Averages.keep`
 
 
 class Stop(NamedTuple):
     """How a game stands, in a word, and why it is over, in plain words."""
 
-    status: Literal["running", "finished", "converged", "diverged", "interrupted"]
+    status: Literal["running", "finished", "converged", "given up", "diverged", "interrupted"]
     why: str
 
 
-class Table(Protocol):
-    """Who sits around the game: writes things down, looks at it from time to time, calls it off."""
+Verdict = Stop | Rewind | None
 
-    def report(self, state: State, report: Report) -> Stop | None: ...
-    def milestone(self, state: State) -> Stop | None: ...
+
+class Table(Protocol):
+    """Who sits around the game: writes things down, looks at it from time to time, has it played again or calls it off.
+
+    `rewind` deals the game anew from an earlier point; `budget` is how many images it is to last, from its beginning.
+    """
+
+    def budget(self, state: State) -> int: ...
+    def report(self, state: State, report: Report) -> Verdict: ...
+    def milestone(self, state: State) -> Verdict: ...
+    def rewind(self, state: State, rewind: Rewind) -> tuple[Game, State]: ...
     def save(self, state: State) -> None: ...
     def interrupted(self) -> bool: ...
 
 
-def play(
-    game: Game, state: State, table: Table, *, budget: int, milestones: Sequence[int], save_every: float = 30.0
-) -> Stop:
-    """Train until `budget` images are shown, the table calls it off, or an interrupt; says which.
+def play(game: Game, state: State, table: Table, *, save_every: float = 30.0) -> tuple[State, Stop]:
+    """Train until the budget is spent, the table calls it off, or an interrupt; returns where it ended, and why.
 
-    `milestones` are image counts; `save_every` is in seconds. Nothing is saved of a game that diverged.
+    `save_every` is in seconds. Nothing is saved of a game that diverged or was given up.
     """
     saved = time.monotonic()
     started = saved - state.seconds
+    budget = table.budget(state)
     stop: Stop | None = None
     while state.images < budget and not stop:
         before, begun = state.images, time.monotonic()
@@ -86,18 +102,24 @@ def play(
         state.images += game.batch * game.d_turns
         now = time.monotonic()
         state.seconds, state.playing = now - started, state.playing + now - begun
-        stop = table.report(state, report)
-        if not stop and any(before < at <= state.images for at in milestones):
-            stop = table.milestone(state)
+        verdict = table.report(state, report)
+        if not verdict and any(before < at <= state.images for at in milestones(budget)):
+            verdict = table.milestone(state)
+        match verdict:
+            case Rewind():
+                game, state = table.rewind(state, verdict)
+                budget, saved = table.budget(state), time.monotonic()
+            case Stop():
+                stop = verdict
         if not stop and table.interrupted():
             stop = Stop("interrupted", "asked to stop")
         if not stop and time.monotonic() - saved > save_every:
             table.save(state)
             saved = time.monotonic()
     stop = stop or Stop("finished", "the budget is spent")
-    if stop.status != "diverged":
+    if stop.status not in ("diverged", "given up"):
         table.save(state)
-    return stop
+    return state, stop
 
 
 def play_step(game: Game, state: State, budget: int) -> Report:
@@ -128,6 +150,32 @@ def _deals(game: Game, position: int) -> list[Deal]:
     size = game.batch // game.accumulate
     noise = torch.randn(game.batch, *game.z_shape, device=game.device).split(size)
     return [Deal(game.deal(position + k * size, size), z) for k, z in enumerate(noise)]
+
+
+@torch.no_grad()
+def memorised(game: Game, count: int = 256) -> float:
+    """How often D ranks an image it is trained on above one it never saw: 0.5, or it knows them by heart."""
+    unseen = game.unseen(count)
+    if len(unseen.real) < 8:
+        return 0.5
+    game.d.net.eval()
+    known, new = (
+        mean_logit(game.d.net(batch.real, batch.cond).logits) for batch in (game.deal(0, len(unseen.real)), unseen)
+    )
+    game.d.net.train()
+    return wins(known, new).mean().item()
+
+
+@torch.no_grad()
+def noise_heard(game: Game, count: int = 64) -> float:
+    """How much G's pictures of one class differ, over how much real images differ: 0 if it is deaf to its noise."""
+    real = game.deal(0, count)
+    told = None if real.cond is None else real.cond[:1].expand(count, *real.cond.shape[1:])
+    dice = torch.Generator().manual_seed(0)
+    game.g.net.eval()
+    fakes = game.g.net(torch.randn(count, *game.z_shape, generator=dice).to(game.device), told)
+    game.g.net.train()
+    return (spread(fakes).mean() / spread(real.real).mean().clamp(min=1e-6)).item()
 
 
 def tensors_of(game: Game) -> dict[str, Tensor]:

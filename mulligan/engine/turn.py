@@ -13,8 +13,9 @@ from mulligan.core.batch import Batch
 from mulligan.core.recipe import Term, value_at
 from mulligan.core.step import Constraint, Loss, Penalty, Side, Step
 from mulligan.engine.optim import Tuned
+from mulligan.engine.signals import gradient_norm, spread, wins
 
-Report = dict[str, Tensor]  # every number a turn produced, one per sample: (B,)
+Report = dict[str, Tensor]  # every number a turn produced: one per sample (B,), or one for the turn (1,)
 
 
 @dataclass
@@ -92,13 +93,19 @@ def turn(
         if side == "d":
             report["d/real"] = mean_logit(step.on_real.logits)
             report["d/fake"] = mean_logit(step.on_fake.logits)
+            report["d/wins"] = wins(report["d/real"], report["d/fake"])
+            report |= {"spread/real": spread(real), "spread/fake": spread(fake)}
         reports.append({name: value.detach() for name, value in report.items()})
+    player.scaler.unscale_(player.tuned.optimizer)
+    gradient = gradient_norm(player.net.parameters())
     player.scaler.step(player.tuned.optimizer)
     player.scaler.update()
     for term, rule in player.constraints.values():
         if index % term.every == 0:
             rule.fn(step, value_at(term.weight, seen, budget))
-    return {name: torch.cat([report[name] for report in reports]) for name in reports[0]}
+    return {name: torch.cat([report[name] for report in reports]) for name in reports[0]} | {
+        f"{side}/gradient": gradient
+    }
 
 
 def mean_logit(logits: Sequence[Tensor]) -> Tensor:

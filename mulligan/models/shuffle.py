@@ -20,6 +20,7 @@ from mulligan.core.errors import UserError
 from mulligan.core.registry import discriminators, generators
 
 LARGEST_GRID, SMALLEST_SIDE = 32, 16
+LEAK = 0.01  # of tanh: a G that overshoots to all black would stay there, where tanh is flat
 
 
 def doublings(shape: tuple[int, ...]) -> int:
@@ -91,7 +92,7 @@ class ShuffleGenerator(nn.Module):
         self.to_image = nn.Conv2d(widths[-1], 4 * channels, 3, padding=1)
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """z (B, z), cond (B,) class ids or None -> (B, C, H, W) in [-1, 1]."""
+        """z (B, z), cond (B,) class ids or None -> (B, C, H, W) in [-1, 1], or a little beyond."""
         if self.embed is not None:
             assert cond is not None
             z = torch.cat([z, self.embed(cond)], 1)  # (B, 2 z)
@@ -100,7 +101,8 @@ class ShuffleGenerator(nn.Module):
         x = self.stages[0](x)
         for up, stage in zip(self.ups, self.stages[1:], strict=True):
             x = stage(F.pixel_shuffle(up(x), 2))  # twice the side, half the channels
-        return F.pixel_shuffle(self.to_image(_act(x)), 2).tanh()  # (B, C, H, W)
+        x = F.pixel_shuffle(self.to_image(_act(x)), 2)  # (B, C, H, W)
+        return x.tanh() + LEAK * x
 
 
 @discriminators.register("shuffle")

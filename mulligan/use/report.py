@@ -20,7 +20,7 @@ FRAMES = 24  # pictures of the sample timeline, at most
 BYTES, SIDE = 150_000, 720  # a picture of more bytes than this is shrunk to this many pixels,
 LATEST_BYTES, LATEST_SIDE = 1_000_000, 1280  # the latest, shown large, to these
 POINTS = 120  # of a curve, at most
-MARKS = {"best": "★", "rewound": "↺", "resumed": "▸", "stopped": "■"}
+MARKS = {"best": "★", "noticed": "!", "rewound": "↺", "resumed": "▸", "stopped": "■"}
 SLOTS = 50  # places for marks along an axis; events closer than that share one
 CHARTS = {  # kind of row, names of the numbers, may be drawn by powers of ten
     "Kernel distance": ("metric", ("kid",), True),
@@ -28,6 +28,9 @@ CHARTS = {  # kind of row, names of the numbers, may be drawn by powers of ten
     "Fidelity and diversity": ("metric", ("precision", "recall", "density", "coverage"), False),
     "Losses": ("progress", ("d/adversarial", "g/adversarial"), False),
     "What D thinks": ("progress", ("d/real", "d/fake"), False),
+    "How often D is right": ("progress", ("d/wins",), False),
+    "Variety": ("progress", ("spread/real", "spread/fake"), False),
+    "Gradients": ("progress", ("d/gradient", "g/gradient"), True),
     "Terms": ("progress", (), False),  # every other number of the players
     "Speed": ("progress", ("images_per_second",), False),
 }
@@ -40,8 +43,8 @@ def write_report(run: RunFolder) -> Path:
 
     recipe, described, summary = (read_json(p) if p.exists() else {} for p in (run.recipe, run.run, run.summary))
     rows: dict[str, list[Row]] = {"progress": [], "metric": [], "event": []}
-    for row in run.rows():
-        rows.setdefault(row["kind"], []).append(row)
+    for row in run.rows():  # one axis for all attempts: images shown, the lost ones too
+        rows.setdefault(row["kind"], []).append(row | {"images": row["images"] + row.get("lost", 0)})
     last = max((row for group in rows.values() for row in group), key=lambda row: row["images"], default=None)
     if last and not summary:  # killed before its first summary
         summary = {"status": "running", "images_seen": last["images"], "seconds": last["seconds"]}
@@ -56,7 +59,7 @@ def write_report(run: RunFolder) -> Path:
         run=described,
         summary=summary,
         metric=rows["metric"][-1] if rows["metric"] else {},
-        events=[row for row in rows["event"] if row["what"] not in ("best", "sampled")],
+        events=[row for row in rows["event"] if row["what"] != "best"],
         frames=_frames(run),
         end=end,
         charts=_charts(rows),

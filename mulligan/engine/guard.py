@@ -1,0 +1,47 @@
+"""The guard: what is wrong with a game, what has been tried, and what to do next. It advises; the loop acts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mulligan.core.recipe import Recipe
+from mulligan.engine.detectors import Detector
+from mulligan.engine.remedies import REMEDIES
+
+MOST = 6  # rewinds of a run
+
+
+class Rewind(NamedTuple):
+    """Advice to go back and play on otherwise."""
+
+    finding: str  # a detector's name
+    evidence: str  # what it said
+    remedy: str  # a remedy's name
+    settings: Mapping[str, Any]  # what that changes in the recipe
+    fresh: bool  # from the beginning, not from the best checkpoint
+
+    def __str__(self) -> str:
+        changes = ", ".join(f"{path}={value}" for path, value in self.settings.items())
+        cure = REMEDIES[self.remedy].words + (f" ({changes})" if changes else "")
+        return f"{self.finding}: {self.evidence}. Remedy: {cure}"
+
+
+def advice(
+    found: Detector, evidence: str, recipe: Recipe, tried: Sequence[Mapping[str, Any]], was_well: bool
+) -> Rewind | None:
+    """How to play on: by the first of the finding's cures that is not used up and has something to change in `recipe`.
+
+    `was_well` says whether there is a good point to go back to: if not, the game begins from nothing, and what went
+    wrong was no accident that other dice would spare it. None when nothing is left to try.
+    """
+    used = [entry["remedy"] for entry in tried]
+    for name in found.cures if len(tried) < MOST else ():
+        if name in used:
+            used.remove(name)
+            continue
+        cure = REMEDIES[name]
+        settings = cure.change(recipe)
+        if settings or (settings == {} and was_well):
+            return Rewind(found.name, evidence, cure.name, settings, cure.fresh or not was_well)
+    return None

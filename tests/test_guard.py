@@ -1,0 +1,258 @@
+"""The guard: detectors on constructed histories, remedies on every recipe, whole runs that are ruined on purpose."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import mulligan as mg
+from mulligan.api.build import load_parts
+from mulligan.core import registry
+from mulligan.engine import budget, checkpoint, loop
+from mulligan.engine.detectors import DETECTORS, History, diagnose, history_of
+from mulligan.engine.guard import MOST, advice
+from mulligan.engine.remedies import REMEDIES, scaled, start_of
+
+load_parts()
+BUDGET, STEPS, ROWS, LOOKS = 64_000, 1000, 400, 20
+WELL = {
+    "d/adversarial": 1.1, "g/adversarial": 1.2, "d/real": 0.8, "d/fake": -0.7, "d/wins": 0.85, "spread/real": 0.6,
+    "spread/fake": 0.55, "d/gradient": 0.4, "g/gradient": 0.3,
+}  # fmt: skip
+GOOD = {"fid": 20.0, "kid_se": 0.002, "precision": 0.9, "density": 0.8, "d/memory": 0.52}
+
+
+def history(
+    averages: dict[str, Any] | None = None, looks: dict[str, Any] | None = None, *, share: float = 1.0
+) -> History:
+    """A run whose metric falls from 2 to 0.05, with noise; the arguments replace its numbers in the last third.
+
+    A value may be a function of how much of that third is over.
+    """
+    dice = np.random.default_rng(0)
+
+    def told(changes: dict[str, Any], t: float) -> dict[str, float]:
+        late = (t / share - 2 / 3) * 3
+        return {k: v(late) if callable(v) else v for k, v in changes.items()} if late >= 0 else {}
+
+    rows: list[dict[str, Any]] = []
+    for t in np.arange(1, int(ROWS * share) + 1) / ROWS:
+        numbers = {name: value * (1 + 0.1 * dice.standard_normal()) for name, value in WELL.items()}
+        where = {"kind": "progress", "attempt": 0, "step": int(t * STEPS), "images": int(t * BUDGET)}
+        rows.append(where | numbers | told(averages or {}, t))
+    for t in np.arange(1, int(LOOKS * share) + 1) / LOOKS:
+        kid = 0.05 + 1.95 * math.exp(-8 * t) + 0.004 * dice.standard_normal()
+        shares = {"coverage": 0.8 - 0.7 * math.exp(-4 * t), "recall": 0.7 - 0.7 * math.exp(-4 * t), "kid": kid}
+        where = {"kind": "metric", "attempt": 0, "step": int(t * STEPS), "images": int(t * BUDGET)}
+        rows.append(where | GOOD | shares | told(looks or {}, t))
+    return history_of(sorted(rows, key=lambda row: row["images"]), BUDGET)
+
+
+BAD = {"kid": 1.0}
+RUINS = {
+    "numbers that are no numbers": ({"g/adversarial": "nan"}, {}),
+    "broken data": ({"spread/real": 0.0}, {}),
+    "mode collapse": ({"spread/fake": 0.02}, {}),
+    "an overpowering discriminator": ({"d/wins": 0.999}, BAD),
+    "a discriminator too weak": ({"d/wins": 0.51}, BAD),
+    "a discriminator that memorises": ({}, BAD | {"d/memory": 0.95}),
+    "divergence": ({"d/gradient": lambda late: 0.4 * math.exp(6 * late)}, {"kid": lambda late: 0.05 + late}),
+    "mode dropping": ({}, BAD | {"recall": 0.1, "coverage": 0.3}),
+    "no progress": ({}, BAD),
+}
+
+
+@pytest.mark.parametrize("name", RUINS)
+def test_each_ruin_is_called_by_its_name(name: str) -> None:
+    found = diagnose(history(*RUINS[name]))
+    assert found is not None and found[0].name == name
+    assert any(character.isdigit() for character in found[1]) or "nan" in found[1] or "not a number" in found[1]
+    assert "\n" not in found[1] and len(found[1]) < 300
+
+
+def test_every_grave_detector_has_a_ruin_here() -> None:
+    assert {name for name, each in DETECTORS.items() if each.grave} == set(RUINS)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.6, 1.0])
+def test_a_healthy_run_is_let_alone(share: float) -> None:
+    found = diagnose(history(share=share))
+    assert found is None or not found[0].grave
+
+
+def test_samples_that_are_well_acquit_the_players() -> None:
+    """A sure D, exploding gradients or a lucky guess are no illness while samples get better."""
+    for averages in ({"d/wins": 0.9999}, {"d/wins": 0.5}, {"d/gradient": 1e4}, {"d/real": 900.0}):
+        found = diagnose(history(averages))
+        assert found is None or not found[0].grave
+
+
+def test_one_bad_look_is_no_illness() -> None:
+    one = history()
+    assert diagnose(dataclasses.replace(one, looks=[*one.looks[:-1], one.looks[-1] | BAD])) is None
+
+
+def test_a_mixture_is_a_collapse_when_little_is_covered() -> None:
+    found = diagnose(history({}, BAD | {"coverage": 0.02, "recall": 0.0, "precision": 0.9}))
+    assert found is not None and found[0].name == "mode collapse"
+
+
+def test_what_never_became_better_is_found_early() -> None:
+    flat = [row | {"kid": 2.0, "coverage": 0.01} for row in history(share=0.4).looks]
+    found = diagnose(dataclasses.replace(history(share=0.4), looks=flat))
+    assert found is not None and found[0].name == "no progress" and "nothing is being learnt" in found[1]
+
+
+def test_an_attempt_is_given_time_to_settle() -> None:
+    first = history(share=0.01)
+    assert not first.settled
+    assert diagnose(dataclasses.replace(first, rows=[row | {"spread/fake": 0.0} for row in first.rows])) is None
+
+
+def test_what_was_given_up_is_forgotten() -> None:
+    whole = history({"spread/fake": 0.0})
+    rows = [*whole.rows, *whole.looks]
+    rewound = {"kind": "event", "what": "rewound", "to": 32_000}
+    after = history_of([*rows, rewound, whole.rows[0] | {"attempt": 1}], BUDGET)
+    assert len(after.rows) == 1 and max(look["images"] for look in after.looks) <= 32_000
+    assert history_of([*rows, rewound | {"to": 0}], BUDGET).looks == []
+
+
+def test_cures_exist_and_every_recipe_takes_them() -> None:
+    assert {name for each in DETECTORS.values() for name in each.cures} == set(REMEDIES), "no cure without a use"
+    for name, cure in itertools.product(registry.recipes, REMEDIES.values()):
+        recipe = registry.recipes[name]().resolve()
+        settings = cure.change(recipe)
+        if settings is not None:
+            assert json.loads(json.dumps(settings)) == settings
+            changed = recipe.with_set(settings)
+            assert changed != recipe or cure.fresh or not settings
+
+
+def test_remedies_do_what_they_say() -> None:
+    recipe = registry.recipes["digits"]().with_set({"optimizer.discriminator.lr": "cosine(0.06, 0.01)"})
+    equal = recipe.with_set(REMEDIES["equal rates"].change(recipe) or {})
+    assert start_of(equal.optimizer.discriminator.options["lr"]) == pytest.approx(2e-3)
+    assert REMEDIES["equal rates"].change(equal) is None
+    slow = recipe.with_set(REMEDIES["slower"].change(recipe) or {})
+    assert start_of(slow.optimizer.discriminator.options["lr"]) == pytest.approx(6e-3)
+    assert start_of(slow.optimizer.generator.options["lr"]) == pytest.approx(2e-4)
+    stronger = recipe.with_set(REMEDIES["stronger penalty"].change(recipe) or {})
+    assert stronger.terms["r1"].weight == 4 * recipe.terms["r1"].weight
+    without = recipe.with_set({"terms.r1": "none"})
+    assert "r1" in without.with_set(REMEDIES["stronger penalty"].change(without) or {}).terms
+    book = registry.recipes["wgan"]()
+    book = book.with_set(REMEDIES["by the book"].change(book) or {})
+    assert set(book.terms) == {"r1"} and book.d_turns == 1 and book.loss.name == "nonsaturating"
+    assert scaled(recipe.optimizer.discriminator.options["lr"], 0.5) == "cosine(0.03, 0.005)"
+
+
+def test_advice_is_bounded_and_never_repeats_itself_beyond_its_list() -> None:
+    recipe, found, tried = registry.recipes["digits"]().resolve(), DETECTORS["divergence"], []
+    while one := advice(found, "evidence", recipe, tried, was_well=True):
+        tried.append(one._asdict())
+    names = [entry["remedy"] for entry in tried]
+    assert names == [name for name in found.cures if name != "equal rates"] and len(names) <= MOST
+    assert advice(DETECTORS["broken data"], "evidence", recipe, [], was_well=True) is None
+    never = advice(found, "evidence", recipe, [], was_well=False)
+    assert never and never.fresh and never.remedy != "other dice", "no good point to go back to, and no accident"
+
+
+SMALL = {"generator.width": 8, "discriminator.width": 8, "batch": 8}
+
+
+def harm(monkeypatch: pytest.MonkeyPatch, when) -> None:
+    """NaN in a weight of G before each step for which `when(state)`."""
+    step = loop.play_step
+
+    def harmed(game, state, images):
+        if when(state):
+            next(game.g.net.parameters()).data.view(-1)[0] = math.nan
+        return step(game, state, images)
+
+    monkeypatch.setattr(loop, "play_step", harmed)
+
+
+def train(out: Path, **more: Any) -> mg.Run:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(budget, "LOOKS", 3)
+        return mg.train("digits", out=out, images=640, settings=SMALL, quiet=True, **more)
+
+
+def test_an_accident_is_rewound_and_played_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    harm(monkeypatch, lambda state: state.attempt == 0 and state.step == 50)
+    run = train(tmp_path / "on")
+    assert run.summary["status"] == "finished" and run.summary["rewinds"] == ["numbers that are no numbers"]
+    (event,) = [row for row in run.folder.rows("event") if row["what"] == "rewound"]
+    assert event["remedy"] in DETECTORS[event["finding"]].cures and event["to"] < event["images"]
+    assert run.summary["images_lost"] == event["images"] - event["to"]
+    assert run.sample(2).shape == (2, 1, 28, 28)
+    report = run.folder.report.read_text()
+    assert "↺" in report and "not a number" in report
+    told = mg.diagnose(run.path)
+    assert (
+        not any(finding["grave"] for finding in told["findings"])
+        and told["rewinds"][0]["finding"] == "numbers that are no numbers"
+    )
+
+
+def test_without_the_guard_it_ends_in_ruins_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    harm(monkeypatch, lambda state: state.step == 50)
+    for guard in ("off", "warn"):
+        run = train(tmp_path / guard, guard=guard)
+        assert run.summary["status"] == "diverged" and run.summary["rewinds"] == []
+        (finding, *_) = mg.diagnose(run.path)["findings"]
+        assert finding["name"] == "numbers that are no numbers" and finding["remedies"]
+
+
+def test_what_nothing_helps_against_is_given_up_at_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    harm(monkeypatch, lambda state: state.step >= 50)
+    run = train(tmp_path / "run")
+    assert run.summary["status"] == "given up" and "tried in vain" in run.summary["why"]
+    assert 1 < len(run.summary["rewinds"]) <= MOST
+    assert torch.isfinite(run.sample(2).float()).all(), "the best checkpoint is whole"
+
+
+@pytest.mark.parametrize("broken_at", [(0, 55), (1, 45), (1, 52)])
+def test_a_recovery_resumes_bit_for_bit(broken_at: tuple[int, int], tmp_path: Path) -> None:
+    """Left before the accident, between the rewind and where it happened, and after it."""
+    from mulligan.api.host import Host
+
+    def weights(run: mg.Run) -> bytes:
+        return checkpoint.step_files(run.folder.checkpoints)[-1].read_bytes()
+
+    def accident(state) -> bool:
+        return state.attempt == 0 and state.step == 57
+
+    with pytest.MonkeyPatch.context() as patch:
+        harm(patch, accident)
+        whole = train(tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        harm(patch, accident)
+        seen: list[tuple[int, int]] = []
+        report = Host.report
+        patch.setattr(
+            Host, "report", lambda self, state, r: seen.append((state.attempt, state.step)) or report(self, state, r)
+        )
+        patch.setattr(Host, "interrupted", lambda self: bool(seen) and seen[-1] == broken_at)
+        assert train(tmp_path / "broken").summary["status"] == "interrupted"
+    with pytest.MonkeyPatch.context() as patch:
+        harm(patch, accident)
+        broken = train(tmp_path / "broken")
+    assert whole.summary["rewinds"] == broken.summary["rewinds"] == ["numbers that are no numbers"]
+    assert weights(whole) == weights(broken)
+    ignored = {"seconds", "images_per_second"}
+    for kind in ("progress", "metric"):
+        mine, theirs = (
+            [{k: v for k, v in row.items() if k not in ignored} for row in run.folder.rows(kind)]
+            for run in (whole, broken)
+        )
+        assert mine == theirs
