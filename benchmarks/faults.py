@@ -52,8 +52,8 @@ def nan_in_g(game: Any) -> None:
 
 
 def nan_in_moments(game: Any) -> None:
-    moments = next(iter(game.d.tuned.optimizer.state.values()))
-    moments["exp_avg_sq"].reshape(-1)[0] = float("nan")
+    moment = next(iter(game.d.tuned.optimizer.state.values()))["exp_avg_sq"]
+    moment[(0,) * moment.ndim] = float("nan")
 
 
 def weights_times(factor: float) -> Callable[[Any], None]:

@@ -134,7 +134,7 @@ def test_cures_exist_and_every_recipe_takes_them() -> None:
         if settings is not None:
             assert json.loads(json.dumps(settings)) == settings
             changed = recipe.with_set(settings)
-            assert changed != recipe or cure.fresh or not settings
+            assert changed != recipe or cure.anew or not settings
 
 
 def test_remedies_do_what_they_say() -> None:

@@ -10,6 +10,7 @@ from mulligan.core.errors import UserError
 from mulligan.core.recipe import Recipe
 from mulligan.core.run import RunFolder, read_json
 from mulligan.engine.detectors import DETECTORS, history_of
+from mulligan.engine.guard import remedied
 from mulligan.engine.remedies import REMEDIES
 
 
@@ -28,15 +29,16 @@ def diagnose(path: str | Path) -> dict[str, Any]:
     summary = read_json(run.summary) if run.summary.exists() else {"status": "running", "why": ""}
     rows = list(run.rows())
     rewinds = [row for row in rows if row["kind"] == "event" and row["what"] == "rewound"]
-    for row in rewinds:
-        recipe = recipe.with_set(row["settings"])
+    now = remedied(recipe, rewinds)
     history = history_of(rows, summary.get("budget_images", described["budget_images"]))
     findings = []
     for found in DETECTORS.values():
         if not (why := found.says(history)):
             continue
-        changes = {name: REMEDIES[name].change(recipe) for name in dict.fromkeys(found.cures)}
-        cures = [{"words": REMEDIES[name].words, "settings": change} for name, change in changes.items() if change]
+        cures = []
+        for cure in (REMEDIES[name] for name in dict.fromkeys(found.cures)):
+            if change := cure.change(recipe if cure.anew else now):
+                cures.append({"words": cure.words, "settings": change})
         findings.append({"name": found.name, "why": why, "grave": found.grave, "hint": found.hint, "remedies": cures})
     return {
         "run": str(run.path),

@@ -15,9 +15,10 @@ from mulligan.engine import checkpoint
 from mulligan.engine.budget import best_of, converged
 from mulligan.engine.detectors import TRACKED, Detector, History, diagnose, history_of
 from mulligan.engine.guard import Rewind, advice
-from mulligan.engine.journal import Averages, Journal
-from mulligan.engine.loop import Game, State, Stop, Verdict, memorised, noise_heard, restore, tensors_of
+from mulligan.engine.journal import Averages, Journal, exact
+from mulligan.engine.loop import Game, State, Stop, Verdict, restore, tensors_of
 from mulligan.engine.memory import peak_memory
+from mulligan.engine.probes import memorised, noise_heard
 from mulligan.engine.turn import Report
 from mulligan.use.events import TensorBoard
 from mulligan.use.pictures import grid
@@ -85,7 +86,7 @@ class Host:
 
         judge = self.plan.judge
         measured = judge.measure(self.game.ema.net, class_counts=self.game.class_counts)
-        watched = {"d/memory": memorised(self.game), "g/noise": noise_heard(self.game)}
+        watched = {"d/memory": exact(memorised(self.game)), "g/noise": exact(noise_heard(self.game))}
         row = {"attempt": state.attempt, "images": state.images, **measured, **watched}
         state.metrics.append(row)
         self.journal.write("metric", state, {**measured, **watched, "protocol": judge.protocol.as_dict()})
@@ -124,7 +125,7 @@ class Host:
                 self._tell(state, "noticed", f"{problem.name}: {why}", finding=problem.name)
             return None
         was_well = state.best is not None and state.best["attempt"] >= state.since and state.best["coverage"] > 0.1
-        again = advice(problem, why, self.plan.recipe_of(state), state.tried, was_well)
+        again = advice(problem, why, self.plan.recipe, state.tried, was_well)
         return again or Stop("given up", _parting(problem, why, state))
 
     def rewind(self, state: State, rewind: Rewind) -> tuple[Game, State]:

@@ -15,6 +15,7 @@ from mulligan.core.recipe import Recipe
 from mulligan.core.seeding import mix
 from mulligan.data import ImageData
 from mulligan.engine.budget import images_in, milestones
+from mulligan.engine.guard import remedied
 from mulligan.engine.loop import Game, State, play_step
 from mulligan.use.sample import draw
 
@@ -45,10 +46,7 @@ class Plan:
 
     def recipe_of(self, state: State) -> Recipe:
         """The recipe with all that the guard has changed in it."""
-        recipe = self.recipe
-        for entry in state.tried:
-            recipe = recipe.with_set(entry["settings"])
-        return recipe
+        return remedied(self.recipe, state.tried)
 
     def new_game(self, state: State = State()) -> Game:
         """The game at the beginning of a state's attempt."""

@@ -27,21 +27,29 @@ class Rewind(NamedTuple):
         return f"{self.finding}: {self.evidence}. Remedy: {cure}"
 
 
+def remedied(recipe: Recipe, tried: Sequence[Mapping[str, Any]]) -> Recipe:
+    """The recipe with all that was tried on it, `Rewind`s as JSON; one that begins by the book forgets the others."""
+    now = recipe
+    for entry in tried:
+        now = (recipe if REMEDIES[entry["remedy"]].anew else now).with_set(entry["settings"])
+    return now
+
+
 def advice(
     found: Detector, evidence: str, recipe: Recipe, tried: Sequence[Mapping[str, Any]], was_well: bool
 ) -> Rewind | None:
-    """How to play on: by the first of the finding's cures that is not used up and has something to change in `recipe`.
+    """How to play on: by the first of the finding's cures that is not used up and has something to change.
 
     `was_well` says whether there is a good point to go back to: if not, the game begins from nothing, and what went
     wrong was no accident that other dice would spare it. None when nothing is left to try.
     """
-    used = [entry["remedy"] for entry in tried]
+    now, used = remedied(recipe, tried), [entry["remedy"] for entry in tried]
     for name in found.cures if len(tried) < MOST else ():
         if name in used:
             used.remove(name)
             continue
         cure = REMEDIES[name]
-        settings = cure.change(recipe)
+        settings = cure.change(recipe if cure.anew else now)
         if settings or (settings == {} and was_well):
-            return Rewind(found.name, evidence, cure.name, settings, cure.fresh or not was_well)
+            return Rewind(found.name, evidence, cure.name, settings, cure.anew or not was_well)
     return None

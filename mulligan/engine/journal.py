@@ -31,7 +31,7 @@ class Averages:
 
     def keep(self) -> dict[str, list[Any]]:
         """What JSON can hold of them exactly, so that a resumed run writes the same rows."""
-        return {name: [_exact(total.item()), self._counts[name]] for name, total in self._sums.items()}
+        return {name: [exact(total.item()), self._counts[name]] for name, total in self._sums.items()}
 
     def take(self) -> dict[str, float]:
         means = {name: total.item() / self._counts[name] for name, total in self._sums.items()}
@@ -54,11 +54,12 @@ class Journal:
         return entry
 
 
-def _exact(value: float) -> float | str:
+def exact(value: float) -> float | str:
+    """A number as JSON can hold it: in words if it is not finite."""
     return value if math.isfinite(value) else str(value)
 
 
 def _written(value: Any) -> Any:
     if isinstance(value, float):
-        return _exact(float(f"{value:.6g}"))
+        return exact(float(f"{value:.6g}"))
     return value

@@ -19,8 +19,7 @@ from mulligan.engine.budget import milestones
 from mulligan.engine.checkpoint import Checkpoint, flatten, unflatten
 from mulligan.engine.ema import MovingAverage
 from mulligan.engine.guard import Rewind
-from mulligan.engine.signals import spread, wins
-from mulligan.engine.turn import Deal, Player, Report, mean_logit, turn
+from mulligan.engine.turn import Deal, Player, Report, turn
 
 
 @dataclass
@@ -150,32 +149,6 @@ def _deals(game: Game, position: int) -> list[Deal]:
     size = game.batch // game.accumulate
     noise = torch.randn(game.batch, *game.z_shape, device=game.device).split(size)
     return [Deal(game.deal(position + k * size, size), z) for k, z in enumerate(noise)]
-
-
-@torch.no_grad()
-def memorised(game: Game, count: int = 256) -> float:
-    """How often D ranks an image it is trained on above one it never saw: 0.5, or it knows them by heart."""
-    unseen = game.unseen(count)
-    if len(unseen.real) < 8:
-        return 0.5
-    game.d.net.eval()
-    known, new = (
-        mean_logit(game.d.net(batch.real, batch.cond).logits) for batch in (game.deal(0, len(unseen.real)), unseen)
-    )
-    game.d.net.train()
-    return wins(known, new).mean().item()
-
-
-@torch.no_grad()
-def noise_heard(game: Game, count: int = 64) -> float:
-    """How much G's pictures of one class differ, over how much real images differ: 0 if it is deaf to its noise."""
-    real = game.deal(0, count)
-    told = None if real.cond is None else real.cond[:1].expand(count, *real.cond.shape[1:])
-    dice = torch.Generator().manual_seed(0)
-    game.g.net.eval()
-    fakes = game.g.net(torch.randn(count, *game.z_shape, generator=dice).to(game.device), told)
-    game.g.net.train()
-    return (spread(fakes).mean() / spread(real.real).mean().clamp(min=1e-6)).item()
 
 
 def tensors_of(game: Game) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ class Remedy:
     name: str
     words: str  # what it does, for people
     change: Callable[[Recipe], Settings | None]
-    fresh: bool = False  # from the beginning, not from the best checkpoint
+    anew: bool = False  # from the beginning and the recipe as it was, not from the best checkpoint and what was tried
 
 
 REMEDIES: dict[str, Remedy] = {}
@@ -121,7 +121,7 @@ def more_d_turns(recipe: Recipe) -> Settings:
 
 
 @remedy(
-    "by the book", "from the beginning, by rules known to be stable: non-saturating loss, R1, no momentum", fresh=True
+    "by the book", "from the beginning, by rules known to be stable: non-saturating loss, R1, no momentum", anew=True
 )
 def by_the_book(recipe: Recipe) -> Settings:
     """Mescheder 2018 (arXiv 1801.04406) proves local convergence of this game, and StyleGAN2 trains by it."""

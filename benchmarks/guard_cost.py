@@ -1,0 +1,93 @@
+"""What the guard costs, as a share of training: its numbers in every step, and its reading of every row and look.
+
+    python benchmarks/guard_cost.py
+
+Steps with and without the numbers are timed in turn, in one process; ratios are medians over the rounds. Writes
+benchmarks/results/guard_cost.json.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from mulligan.api.build import build_game, recipe_named
+from mulligan.data import open_data
+from mulligan.engine import turn
+from mulligan.engine.detectors import diagnose, history_of
+from mulligan.engine.loop import State, play_step
+from mulligan.engine.memory import kept_memory
+from mulligan.engine.probes import memorised, noise_heard
+
+RESULTS = Path(__file__).parent / "results" / "guard_cost.json"
+ROUNDS, SECONDS = 7, 2.0
+IMAGES, ROWS, LOOKS = 250_000, 400, 21  # of a usual run, for what is done once a row or a look
+
+
+def seconds(action: Callable[[], object], spend: float) -> float:
+    """Of one call, the mean over as many as fit."""
+    action()
+    begun, calls = time.perf_counter(), 0
+    while time.perf_counter() - begun < spend:
+        action()
+        calls += 1
+    return (time.perf_counter() - begun) / calls
+
+
+def row(images: int) -> dict[str, object]:
+    numbers = dict.fromkeys(("d/wins", "spread/real", "spread/fake", "d/gradient", "g/gradient"), 0.5)
+    return {"kind": "progress", "attempt": 0, "step": images // 64, "images": images, **numbers}
+
+
+def look(images: int) -> dict[str, object]:
+    numbers = dict.fromkeys(("kid", "kid_se", "coverage", "recall", "precision", "d/memory", "g/noise"), 0.5)
+    return {"kind": "metric", "attempt": 0, "step": images // 64, "images": images, **numbers}
+
+
+def cost(recipe: str, settings: dict[str, object]) -> dict[str, float]:
+    game = build_game(
+        recipe_named(recipe, settings), open_data("digits"), seed=0, device=torch.device("cpu"), precision="fp32"
+    )
+    state = State()
+    watched = {name: getattr(turn, name) for name in ("wins", "spread", "gradient_norm")}
+    nothing = torch.zeros(1)
+    ratios = []
+    with kept_memory():
+        for _ in range(ROUNDS):
+            with_numbers = seconds(lambda: play_step(game, state, 1 << 30), SECONDS)
+            for name in watched:
+                setattr(turn, name, lambda *_: nothing)
+            without = seconds(lambda: play_step(game, state, 1 << 30), SECONDS)
+            for name, function in watched.items():
+                setattr(turn, name, function)
+            ratios.append(with_numbers / without - 1)
+    rows = [row(IMAGES * i // ROWS) for i in range(ROWS)] + [look(IMAGES * i // LOOKS) for i in range(LOOKS)]
+    history = history_of(rows, IMAGES)
+    reading = ROWS * seconds(lambda: diagnose(history), 0.5)
+    looking = LOOKS * seconds(lambda: (memorised(game), noise_heard(game)), 0.5)
+    training = IMAGES / game.batch * without
+    shares = {
+        "numbers in every step": statistics.median(ratios),
+        "reading every row": reading / training,
+        "beyond the metrics at every look": looking / training,
+    }
+    return {name: round(share, 5) for name, share in (shares | {"together": sum(shares.values())}).items()}
+
+
+def main() -> None:
+    found = {
+        "digits": cost("digits", {}),
+        "dcgan, batch 32": cost("dcgan", {}),
+        "dcgan, batch 256": cost("dcgan", {"batch": 256}),
+    }
+    print(json.dumps(found, indent=2))
+    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
