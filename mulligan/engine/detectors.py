@@ -221,4 +221,4 @@ def no_progress(history: History) -> str | None:
 
 @detector("a stalled metric", grave=False)
 def stalled(history: History) -> str | None:
-    return converged(history.looks, TRACKED) if history.settled else None
+    return converged(history.looks, TRACKED, patience=8) if history.settled else None
