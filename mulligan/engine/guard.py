@@ -10,6 +10,7 @@ from mulligan.engine.detectors import Detector
 from mulligan.engine.remedies import REMEDIES
 
 MOST = 6  # rewinds of a run
+ROOTS = ("equal rates", "by the book")  # what a game that never was well is tried with first: degrees will not mend it
 
 
 class Rewind(NamedTuple):
@@ -44,7 +45,8 @@ def advice(
     wrong was no accident that other dice would spare it. None when nothing is left to try.
     """
     now, used = remedied(recipe, tried), [entry["remedy"] for entry in tried]
-    for name in found.cures if len(tried) < MOST else ():
+    cures = found.cures if was_well else sorted(found.cures, key=lambda name: name not in ROOTS)
+    for name in cures if len(tried) < MOST else ():
         if name in used:
             used.remove(name)
             continue
