@@ -2,8 +2,8 @@
 
     python benchmarks/guard_cost.py
 
-Steps with and without the numbers are timed in turn, in one process; ratios are medians over the rounds. Writes
-benchmarks/results/guard_cost.json.
+Every step is played twice, with the numbers and without, in turn first; the share is the median over such pairs, its
+error that of the median. Writes benchmarks/results/guard_cost.json.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mulligan.engine.memory import kept_memory
 from mulligan.engine.probes import memorised, noise_heard
 
 RESULTS = Path(__file__).parent / "results" / "guard_cost.json"
-ROUNDS, SECONDS = 7, 2.0
+SECONDS = 40.0  # of pairs of steps
 IMAGES, ROWS, LOOKS = 250_000, 400, 21  # of a usual run, for what is done once a row or a look
 
 
@@ -56,27 +56,40 @@ def cost(recipe: str, settings: dict[str, object]) -> dict[str, float]:
     state = State()
     watched = {name: getattr(turn, name) for name in ("wins", "spread", "gradient_norm")}
     nothing = torch.zeros(1)
-    ratios = []
+    silent = dict.fromkeys(watched, lambda *_: nothing)
+
+    def step(functions: dict[str, Callable]) -> float:
+        for name, function in functions.items():
+            setattr(turn, name, function)
+        begun = time.perf_counter()
+        play_step(game, state, 1 << 30)
+        return time.perf_counter() - begun
+
+    pairs: list[tuple[float, float]] = []
     with kept_memory():
-        for _ in range(ROUNDS):
-            with_numbers = seconds(lambda: play_step(game, state, 1 << 30), SECONDS)
-            for name in watched:
-                setattr(turn, name, lambda *_: nothing)
-            without = seconds(lambda: play_step(game, state, 1 << 30), SECONDS)
-            for name, function in watched.items():
-                setattr(turn, name, function)
-            ratios.append(with_numbers / without - 1)
+        begun = time.perf_counter()
+        while time.perf_counter() - begun < SECONDS:
+            if state.step % 2:
+                without, with_numbers = step(silent), step(watched)
+            else:
+                with_numbers, without = step(watched), step(silent)
+            pairs.append((with_numbers, without))
+            state.step += 1
+    shares = sorted(a / b - 1 for a, b in pairs[5:])
+    deviation = statistics.quantiles(shares, n=100)[83] - statistics.quantiles(shares, n=100)[15]  # two of them
+    without = statistics.median(b for _, b in pairs[5:])
     rows = [row(IMAGES * i // ROWS) for i in range(ROWS)] + [look(IMAGES * i // LOOKS) for i in range(LOOKS)]
     history = history_of(rows, IMAGES)
     reading = ROWS * seconds(lambda: diagnose(history), 0.5)
     looking = LOOKS * seconds(lambda: (memorised(game), noise_heard(game)), 0.5)
     training = IMAGES / game.batch * without
-    shares = {
-        "numbers in every step": statistics.median(ratios),
+    parts = {
+        "numbers in every step": statistics.median(shares),
         "reading every row": reading / training,
         "beyond the metrics at every look": looking / training,
     }
-    return {name: round(share, 5) for name, share in (shares | {"together": sum(shares.values())}).items()}
+    parts |= {"together": sum(parts.values()), "error": 1.25 * deviation / 2 / len(shares) ** 0.5}
+    return {name: round(share, 5) for name, share in parts.items()}
 
 
 def main() -> None:
