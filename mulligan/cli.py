@@ -216,6 +216,14 @@ def evaluate(
         _print_json(result)
         return
     _print_table([(name, f"{value:.4g}") for name, value in result["metrics"].items()])
+    if classes := result.get("classes"):
+        _print_table(
+            [
+                (name, *("too few" if value is None else f"{value:.3f}" for value in numbers.values()))
+                for name, numbers in classes.items()
+            ],
+            header=("class", "coverage", "accuracy"),
+        )
     print("measured with  " + "  ".join(f"{name}={value}" for name, value in result["protocol"].items()))
 
 

@@ -9,7 +9,10 @@ import pytest
 import torch
 from toys import HINGE, ToyD, toy_game
 
+import mulligan.terms  # noqa: F401  (registers them)
+from mulligan.augment import Augmentation
 from mulligan.core.recipe import Schedule, Term
+from mulligan.core.registry import terms
 from mulligan.core.step import Loss, Penalty
 from mulligan.engine import checkpoint
 from mulligan.engine.budget import best_of, converged, milestones
@@ -64,9 +67,10 @@ def test_every_rank_learns(shape: tuple[int, ...]) -> None:
     assert not any(torch.equal(before[name], after[name]) for name in before if name.endswith("weight"))
     assert set(table.reports[0]) == {
         "d/adversarial", "d/real", "d/fake", "d/wins", "d/gradient", "g/adversarial", "g/gradient", "spread/real",
-        "spread/fake",
+        "spread/fake", "augment",
     }  # fmt: skip
-    assert all(len(value) == (1 if "gradient" in name else 8) for name, value in table.reports[0].items())
+    once = ("d/gradient", "g/gradient", "augment")
+    assert all(len(value) == (1 if name in once else 8) for name, value in table.reports[0].items())
     late = table.reports[-1]
     assert late["d/real"].mean() > late["d/fake"].mean(), "D tells real from fake in this direction"
 
@@ -133,14 +137,25 @@ def test_schedules_reach_the_optimizer() -> None:
     assert game.d.tuned.optimizer.param_groups[0]["lr"] == 0.75
 
 
-@pytest.mark.parametrize("settings", [{}, {"share_fakes": False, "d_turns": 2}, {"accumulate": 2}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"share_fakes": False, "d_turns": 2},
+        {"accumulate": 2},
+        {"augment": Augmentation(("shift", "noise"), 0.1, target=0.0)},
+        {"penalties": [("lecam", Term(0.3), terms["lecam"]())]},
+        {"penalties": [("r1", Term(1.0, every=2), terms["r1"](sigma=0.01, share=0.25))], "dropout": 0.0},
+    ],
+)
 @pytest.mark.parametrize("broken_at", [1, 7, 12])
 def test_a_broken_game_goes_on_bit_for_bit(tmp_path: Path, broken_at: int, settings: dict) -> None:
-    whole = toy_game(dropout=0.3, **settings)
+    settings = {"dropout": 0.3, **settings}
+    whole = toy_game(**settings)
     run(whole, 13)
-    assert run(toy_game(dropout=0.3, **settings), 13, Quiet(tmp_path, leave_after=broken_at)).status == "interrupted"
+    assert run(toy_game(**settings), 13, Quiet(tmp_path, leave_after=broken_at)).status == "interrupted"
     found, _ = checkpoint.read_last(tmp_path)
-    game = toy_game(dropout=0.3, **settings)
+    game = toy_game(**settings)
     for net in (game.g.net, game.d.net, game.ema.net):
         torch.nn.init.zeros_(next(net.parameters()))  # all of it must come from the checkpoint
     state = restore(game, found)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mulligan.core.errors import UserError
 from mulligan.metrics import distances
 from mulligan.metrics.distances import (
+    by_class,
     frechet_distance,
     frechet_from_moments,
     kernel_distance,
@@ -253,3 +254,23 @@ def test_unusable_features(real: Tensor, fake: Tensor, says: str):
 def test_k_below_one():
     with pytest.raises(UserError, match="k=0 must be at least 1"):
         precision_recall_density_coverage(normal(9, 3, 0), normal(9, 3, 1), k=0)
+
+
+# --- by class
+
+
+def test_by_class_tells_a_class_that_is_missing_from_one_that_is_mistaken() -> None:
+    """Three blobs; fakes of 0 are right, of 1 lie in 2, of 2 are one point."""
+    dice = torch.Generator().manual_seed(0)
+    centres = 20.0 * torch.eye(3)
+    classes = torch.arange(3).repeat_interleave(60)
+    real = centres[classes] + torch.randn(180, 3, generator=dice)
+    fake = centres[torch.tensor([0, 2, 2])[classes]] + torch.randn(180, 3, generator=dice)
+    fake[120:] = centres[2] + 0.01 * torch.randn(60, 3, generator=dice)
+    found = by_class(real, classes, fake, classes)
+    assert set(found) == {0, 1, 2}
+    assert found[0]["coverage"] > 0.8 and found[0]["accuracy"] == 1.0
+    assert found[1] == {"coverage": 0.0, "accuracy": 0.0}
+    assert found[2]["coverage"] < 0.3 and found[2]["accuracy"] == 1.0
+    few = by_class(real, classes, fake[:61], classes[:61])
+    assert few[1]["coverage"] is None and set(few) == {0, 1}

@@ -98,6 +98,9 @@ def test_evaluate_says_how_it_measured(digits_run: mg.Run) -> None:
     assert result["protocol"]["num_fake"] == 100 and result["protocol"]["features_stamp"]
     assert json.loads(json.dumps(result)) == result
     assert digits_run.evaluate(samples=100) == result
+    assert set(result["classes"]) == set("0123456789")
+    mean = sum(numbers["accuracy"] for numbers in result["classes"].values()) / 10
+    assert result["metrics"]["class_accuracy"] == pytest.approx(mean) and 0 <= mean <= 1
 
 
 @pytest.mark.parametrize("name", list(registry.recipes))

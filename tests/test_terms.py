@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import mulligan.terms  # noqa: F401  (registers them)
 from mulligan.core.batch import Judgement
+from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
 from mulligan.core.step import Constraint, Penalty, Step
 
@@ -43,7 +44,7 @@ def step(D: nn.Module, shape: tuple[int, ...], side: str = "d") -> Step:
 @pytest.mark.parametrize("name", list(terms))
 def test_every_term_says_whose_it_is(name: str) -> None:
     rule = terms[name]()
-    assert isinstance(rule, Penalty | Constraint) and rule.side in ("g", "d")
+    assert isinstance(rule, Penalty | Constraint) and rule.side in ("g", "d", "both")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -133,3 +134,93 @@ def test_clip_clamps_d_at_the_weight() -> None:
     before = D.w.detach().clone()
     terms["clip"]().fn(step(D, (50,)), 0.3)
     assert torch.equal(D.w, before.clamp(-0.3, 0.3)) and D.w.abs().max() == 0.3
+
+
+class Network(nn.Module):
+    """A smooth D, whose gradient differs from place to place."""
+
+    def __init__(self, *extra: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), *extra, nn.Tanh(), nn.Linear(16, 1))
+
+    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+        return Judgement([self.net(x).squeeze(1)], [], None if cond is None else x.flatten(1)[:, :3])
+
+
+@pytest.mark.parametrize("name", ["r1", "r2", "wgan-gp", "dragan"])
+def test_first_order_penalties_are_the_exact_ones_on_average(name: str) -> None:
+    """One pair of samples, shown 40,000 times, so that chance is averaged out; values and gradients."""
+    D, many = Network(), 40_000
+    real, fake = (torch.randn(1, 3, 2, 2, generator=torch.Generator().manual_seed(i)) for i in (1, 2))
+    found = {}
+    for sigma in (0.0, 0.01):
+        torch.manual_seed(0)
+        r, f = (x.expand(many, -1, -1, -1).clone().requires_grad_() for x in (real, fake))
+        values = terms[name](sigma=sigma).fn(Step("d", nn.Identity(), D, r[:, 0], None, r, f))
+        gradient = torch.autograd.grad(values.mean(), list(D.parameters()), allow_unused=True)
+        found[sigma] = (values, torch.cat([g.flatten() for g in gradient if g is not None]))
+    (exact, exact_gradient), (rough, rough_gradient) = found[0.0], found[0.01]
+    error = rough.std() / many**0.5
+    assert (rough.mean() - exact.mean()).abs() < 4 * error + 1e-3 * exact.mean().abs()
+    assert (rough_gradient[: len(exact_gradient)] - exact_gradient).norm() < 0.05 * exact_gradient.norm()
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.01])
+def test_a_share_of_the_batch(sigma: float) -> None:
+    D = Linear((2, 3))
+    at = step(D, (2, 3))
+    found = terms["r1"](share=0.5, sigma=sigma).fn(at)
+    assert found.shape == (2,)
+    if sigma == 0:
+        torch.testing.assert_close(found, 0.5 * D.w.square().sum().expand(2))
+
+
+def test_a_first_order_penalty_takes_one_more_look_and_never_differentiates_twice() -> None:
+    looks = []
+
+    class Counting(Linear):
+        def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+            looks.append(len(x))
+            return super().forward(x, cond)
+
+    at = step(Counting((5,)), (5,))
+    _ = at.on_real  # the loss's own
+    penalty = terms["r1"](sigma=0.01, share=0.25)
+    penalty.fn(at).mean().backward()
+    assert looks == [4, 1] and penalty.grad_of == ()
+
+
+def test_chance_in_d_is_refused_where_it_would_pass_for_slope() -> None:
+    with pytest.raises(UserError, match="without dropout"):
+        terms["r1"](sigma=0.01).fn(step(Network(nn.Dropout(0.3)), (3, 2, 2)))
+    with pytest.raises(UserError, match="batch norm"):
+        terms["r1"](sigma=0.01, share=0.5).fn(step(Network(nn.BatchNorm1d(16)), (3, 2, 2)))
+    with pytest.raises(UserError, match="share=0"):
+        terms["r1"](share=0.0)
+
+
+def test_lecam_pulls_towards_the_running_mean_of_the_other_side() -> None:
+    D, memory = Linear((3,)), {}
+    term = terms["lecam"](decay=0.75)
+    means = {}
+    for seed in range(3):
+        real, fake = (torch.randn(4, 3, generator=torch.Generator().manual_seed(10 * seed + i)) for i in range(2))
+        found = term.fn(Step("d", nn.Identity(), D, real, None, real, fake, memory=memory))
+        words = {"real": real @ D.w.detach(), "fake": fake @ D.w.detach()}
+        for name, word in words.items():
+            means[name] = 0.75 * means[name] + 0.25 * word.mean() if seed else word.mean()
+        expected = (words["real"] - means["fake"]).square() + (words["fake"] - means["real"]).square()
+        torch.testing.assert_close(found.detach(), expected)
+    assert set(memory) == {"lecam.real", "lecam.fake"} and not any(t.requires_grad for t in memory.values())
+
+
+def test_the_auxiliary_classifier_is_asked_about_reals_and_fakes() -> None:
+    cond = torch.tensor([0, 1, 2, 0])
+    at = step(Network(), (3, 2, 2))
+    said = [nn.functional.cross_entropy(x.flatten(1)[:, :3], cond, reduction="none") for x in (at.real, at.fake)]
+    for side, expected in (("d", said[0] + said[1]), ("g", said[1])):
+        held = Step(side, nn.Identity(), at.D, at.z, cond, at.real, at.fake)
+        torch.testing.assert_close(terms["auxiliary"]().fn(held), expected)
+    with pytest.raises(UserError, match="class_by=classifier"):
+        terms["auxiliary"]().fn(at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mulligan.augment import Augmentation
 from mulligan.core.batch import Batch, Judgement
 from mulligan.core.recipe import Part
 from mulligan.core.step import Loss
@@ -48,7 +49,7 @@ def toy_game(shape: tuple[int, ...] = (1, 4, 4), *, dropout: float = 0.0, penalt
     G, D = ToyG(shape), ToyD(shape, dropout)
     data = torch.rand(50, *shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
     adam = Part("adam", lr=0.01)
-    mine = {side: {name: pair for name, *pair in penalties if pair[1].side == side} for side in "gd"}
+    mine = {side: {name: pair for name, *pair in penalties if pair[1].side in (side, "both")} for side in "gd"}
 
     def deal(position: int, count: int) -> Batch:
         return Batch(data[torch.arange(position, position + count) % len(data)], None)
@@ -60,6 +61,6 @@ def toy_game(shape: tuple[int, ...] = (1, 4, 4), *, dropout: float = 0.0, penalt
         **{
             "ema_half_life": 20.0, "loss": HINGE, "deal": deal, "z_shape": G.z_shape, "class_counts": (),
             "unseen": lambda count: Batch(data[:count], None),
-            "device": torch.device("cpu"), "batch": 8, **settings,
+            "augment": Augmentation(), "device": torch.device("cpu"), "batch": 8, **settings,
         },
     )  # fmt: skip

@@ -28,7 +28,7 @@ from mulligan.engine.optim import Tuned
 from mulligan.engine.turn import Player
 
 PART_PACKAGES = ("models", "tasks", "zoo", "metrics")
-PART_MODULES = ("losses", "terms", "engine.optim")
+PART_MODULES = ("losses", "terms", "augment", "engine.optim")
 
 
 @functools.cache
@@ -121,7 +121,7 @@ def build_game(
     rules = build_rules(recipe.terms)
 
     def player(side: str, net: nn.Module, part: Part) -> Player:
-        mine = {name: (term, rule) for name, (term, rule) in rules.items() if rule.side == side}
+        mine = {name: (term, rule) for name, (term, rule) in rules.items() if rule.side in (side, "both")}
         return Player(
             side=side,
             net=net.train(),
@@ -145,6 +145,7 @@ def build_game(
         ema=MovingAverage(G),
         ema_half_life=recipe.ema,
         loss=recipe.loss.build(registry.losses),
+        augment=recipe.augment.build(registry.augmentations),
         deal=deal,
         unseen=lambda count: batch_of(data.heldout[:count]),
         z_shape=G.z_shape,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part
 from mulligan.core.seeding import mix
 from mulligan.data import ImageData
-from mulligan.metrics.distances import METRICS, measure
+from mulligan.metrics.distances import METRICS, by_class, measure
 from mulligan.metrics.protocol import Protocol, extract
 from mulligan.use.sample import draw
 
@@ -42,6 +42,7 @@ class Judge:
         indices, split = real_indices(data, split, most)
         blocks = np.array_split(indices, -(-len(indices) // BLOCK))
         self.real = extract(self.net, map(data.images, blocks), device)
+        self.classes = data.label_of(indices)  # of the reals, (N,) int64; None where there are none
         self.protocol = Protocol(
             features=part.name,
             features_stamp=self.net.stamp,
@@ -58,9 +59,33 @@ class Judge:
 
     def measure(self, G: nn.Module, *, class_counts: Sequence[int] = ()) -> dict[str, float]:
         """Metrics of samples of G, always the same ones."""
+        fake, _ = self._samples(G, class_counts)
+        return measure(self.real, fake, k=self.protocol.k)
+
+    def measure_by_class(
+        self, G: nn.Module, *, class_counts: Sequence[int]
+    ) -> tuple[dict[str, float], dict[int, dict[str, float | None]]]:
+        """The same of a G that is told classes, and of each of them coverage and how often a sample is of its class."""
+        fake, classes = self._samples(G, class_counts)
+        assert self.classes is not None and classes is not None
+        return measure(self.real, fake, k=self.protocol.k), by_class(
+            self.real, self.classes, fake, classes, k=self.protocol.k
+        )
+
+    def _samples(self, G: nn.Module, class_counts: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        """Features of samples of G, and the classes it was told."""
         told = self.protocol
         blocks = draw(G, told.num_fake, seed=mix("judge", told.seed), class_counts=class_counts, device=self.device)
-        return measure(self.real, extract(self.net, (images for images, _ in blocks), self.device), k=told.k)
+        classes: list[Tensor] = []
+
+        def images() -> Iterator[Tensor]:
+            for made, ids in blocks:
+                if ids is not None:
+                    classes.append(ids)
+                yield made
+
+        features = extract(self.net, images(), self.device)
+        return features, torch.cat(classes) if classes else None
 
 
 def choose_features(features: str | Part, data: ImageData) -> str | Part:

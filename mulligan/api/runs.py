@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -126,9 +127,19 @@ class Run:
     def evaluate(
         self, *, features: str = "auto", split: str = "heldout", samples: int | None = None, seed: int = 0
     ) -> dict[str, Any]:
-        """Measure samples against real images: {"metrics": {...}, "protocol": {...}}, JSON throughout."""
+        """Measure samples against real images: {"metrics": {...}, "protocol": {...}}, JSON throughout.
+
+        For a run trained by class also {"classes": {name: {"coverage": ..., "accuracy": ...}}}, and their means among
+        the metrics.
+        """
         judge = Judge(self.open_data(), features, self.device, split=split, num_fake=samples, seed=seed)
-        counts = self.description["data"]["class_counts"] if self.classes else ()
-        metrics = judge.measure(self.G, class_counts=counts)
         maker = f"{self.path.name} after {self.checkpoint.state['images']:,} images"
-        return {"metrics": metrics, "protocol": {**judge.protocol.as_dict(), "checkpoint": maker}}
+        protocol = {**judge.protocol.as_dict(), "checkpoint": maker}
+        if not self.classes:
+            return {"metrics": judge.measure(self.G), "protocol": protocol}
+        metrics, found = judge.measure_by_class(self.G, class_counts=self.description["data"]["class_counts"])
+        for name in ("coverage", "accuracy"):
+            known = [numbers[name] for numbers in found.values() if numbers[name] is not None]
+            metrics |= {f"class_{name}": statistics.mean(known)} if known else {}
+        classes = {self.classes[each]: numbers for each, numbers in found.items()}
+        return {"metrics": metrics, "classes": classes, "protocol": protocol}

@@ -169,6 +169,7 @@ class Recipe:
     loss: PartField
     optimizer: Players
     terms: dict[str, TermField] = field(default_factory=dict)
+    augment: PartField = Part("none")  # what D is shown in place of images
     task: PartField = Part("unconditional")
     ema: Number = 10_000  # half-life of G's moving average, in images; 0: none
     batch: int = 64
@@ -194,6 +195,7 @@ class Recipe:
             generator=self.generator.resolve(registry.generators),
             discriminator=self.discriminator.resolve(registry.discriminators),
             loss=self.loss.resolve(registry.losses),
+            augment=self.augment.resolve(registry.augmentations),
             task=self.task.resolve(registry.tasks),
             optimizer=Players(
                 generator=self.optimizer.generator.resolve(registry.optimizers),

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from mulligan.core.batch import Judgement
 
 Side = Literal["d", "g"]
+View = Callable[[Tensor], Tensor]  # a batch, or its first samples, to what D is shown of it: the same each time
+
+
+def plainly(x: Tensor) -> Tensor:
+    """The view of who sees things as they are."""
+    return x
 
 
 @dataclass(frozen=True)
@@ -26,14 +33,25 @@ class Loss:
     g_sees_real: bool = False
 
 
+class Augmentation(Protocol):
+    """How D is shown reals and fakes, with a strength that may move; how far it has is part of the run's state."""
+
+    def strength(self, moved: float) -> float: ...
+    def views(
+        self, count: int, strength: float, device: torch.device, *, paired: bool, fresh: Callable[[], Tensor]
+    ) -> tuple[View, View]: ...
+    def adapt(self, moved: float, wins: Tensor, step: int, images: int, budget: int) -> float: ...
+
+
 @dataclass(frozen=True)
 class Penalty:
-    """Something added to a player's loss: `fn(step) -> (B,)`, unweighted.
+    """Something added to a player's loss, or to both players': `fn(step) -> (B,)`, unweighted.
 
-    `grad_of` names what `fn` differentiates D by, so that only then its gradient is prepared: "real", "fake".
+    It may be (n,), of some samples: the mean counts. `grad_of` names what `fn` differentiates D by, so that only then
+    its gradient is prepared: "real", "fake".
     """
 
-    side: Side
+    side: Side | Literal["both"]
     fn: Callable[[Step], Tensor]
     grad_of: tuple[str, ...] = ()
 
@@ -53,21 +71,33 @@ class Step:
     """
 
     def __init__(
-        self, side: Side, G: nn.Module, D: nn.Module, z: Tensor, cond: Tensor | None, real: Tensor, fake: Tensor
-    ):
+        self,
+        side: Side,
+        G: nn.Module,
+        D: nn.Module,
+        z: Tensor,
+        cond: Tensor | None,
+        real: Tensor,
+        fake: Tensor,
+        view_real: View = plainly,
+        view_fake: View = plainly,
+        memory: dict[str, Tensor] | None = None,
+    ) -> None:
         self.side, self.G, self.D = side, G, D
         self.z, self.cond = z, cond
         self.real, self.fake = real, fake  # (B, C, *space) both
+        self.view_real, self.view_fake = view_real, view_fake  # augmentation: what D is shown of each
+        self.memory = {} if memory is None else memory  # what terms keep from step to step; part of the checkpoint
 
-    def judge(self, x: Tensor) -> Judgement:
-        """D's word on `x` under this step's condition; logits in float32 whatever D computes in."""
-        said = self.D(x, self.cond)
-        return Judgement([head.float() for head in said.logits], said.features)
+    def judge(self, x: Tensor, view: View) -> Judgement:
+        """D's word on a view of `x`, whose samples have this step's first conditions; logits in float32 always."""
+        said = self.D(view(x), None if self.cond is None else self.cond[: len(x)])
+        return said._replace(logits=[head.float() for head in said.logits])
 
     @cached_property
     def on_real(self) -> Judgement:
-        return self.judge(self.real)
+        return self.judge(self.real, self.view_real)
 
     @cached_property
     def on_fake(self) -> Judgement:
-        return self.judge(self.fake)
+        return self.judge(self.fake, self.view_fake)

@@ -14,7 +14,7 @@ from torch import Tensor
 from mulligan.core.batch import Batch
 from mulligan.core.recipe import Schedule, value_at
 from mulligan.core.seeding import seed_step
-from mulligan.core.step import Loss
+from mulligan.core.step import Augmentation, Loss
 from mulligan.engine.budget import milestones
 from mulligan.engine.checkpoint import Checkpoint, flatten, unflatten
 from mulligan.engine.ema import MovingAverage
@@ -31,6 +31,7 @@ class Game:
     ema: MovingAverage
     ema_half_life: float | Schedule
     loss: Loss
+    augment: Augmentation
     deal: Callable[[int, int], Batch]  # (position in the endless order, how many) -> a batch on the device
     unseen: Callable[[int], Batch]  # (how many, at most) -> held-out images, on the device
     z_shape: tuple[int, ...]
@@ -51,6 +52,7 @@ class State:
     step: int = 0
     images: int = 0  # real images D has seen
     attempt: int = 0  # goes up with every rewind, so that other dice fall
+    moved: float = 0.0  # the augmentation's strength, from where it began
     since: int = 0  # the attempt that began from nothing, and that this one goes back to
     lost: int = 0  # images shown in vain, in attempts that were given up
     seconds: float = 0.0  # since the run was asked for, over all sessions; nothing depends on it
@@ -128,6 +130,8 @@ def play_step(game: Game, state: State, budget: int) -> Report:
     hands = game.d_turns + (not keep)  # fresh batches a step takes: one a turn, but for G when it plays D's last again
     position = state.step * hands * game.batch
     common = {"loss": game.loss, "seen": state.images, "budget": budget}
+    strength = game.augment.strength(state.moved)
+    common |= {"augment": game.augment, "strength": strength}
     report: Report = {}
     for i in range(game.d_turns):
         deals = _deals(game, position + i * game.batch)
@@ -135,6 +139,8 @@ def play_step(game: Game, state: State, budget: int) -> Report:
             game.d, game.g, deals=deals, index=state.step * game.d_turns + i,
             keep_fakes=keep and i == game.d_turns - 1, autocast=game.autocast(), **common,
         )  # fmt: skip
+    report["augment"] = torch.full((1,), strength)
+    state.moved = game.augment.adapt(state.moved, report["d/wins"], state.step, game.batch * game.d_turns, budget)
     if not keep:
         deals = _deals(game, position + game.d_turns * game.batch)
     report |= turn(game.g, game.d, deals=deals, index=state.step, autocast=game.autocast(), **common)
@@ -156,6 +162,7 @@ def tensors_of(game: Game) -> dict[str, Tensor]:
     tensors = flatten("ema", game.ema.net.state_dict())
     for player in (game.g, game.d):
         tensors |= flatten(player.side, player.net.state_dict())
+        tensors |= flatten(f"memory.{player.side}", player.memory)
         for index, moments in player.tuned.optimizer.state_dict()["state"].items():
             tensors |= flatten(f"optimizer.{player.side}.{index}", moments)
     return tensors
@@ -166,6 +173,8 @@ def restore(game: Game, checkpoint: Checkpoint) -> State:
     game.ema.net.load_state_dict(unflatten("ema", checkpoint.tensors))
     for player in (game.g, game.d):
         player.net.load_state_dict(unflatten(player.side, checkpoint.tensors))
+        kept = unflatten(f"memory.{player.side}", checkpoint.tensors)
+        player.memory.update({name: tensor.to(game.device) for name, tensor in kept.items()})
         optimizer = player.tuned.optimizer
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         moments: dict[int, dict[str, Tensor]] = {}

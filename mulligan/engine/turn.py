@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mulligan.core.batch import Batch
 from mulligan.core.recipe import Term, value_at
-from mulligan.core.step import Constraint, Loss, Penalty, Side, Step
+from mulligan.core.step import Augmentation, Constraint, Loss, Penalty, Side, Step
 from mulligan.engine.optim import Tuned
 from mulligan.engine.signals import gradient_norm, spread, wins
 
@@ -36,6 +36,7 @@ class Player:
     tuned: Tuned
     penalties: Mapping[str, tuple[Term, Penalty]] = field(default_factory=dict)
     constraints: Mapping[str, tuple[Term, Constraint]] = field(default_factory=dict)
+    memory: dict[str, Tensor] = field(default_factory=dict)  # what its terms keep from step to step
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
 
 
@@ -56,6 +57,8 @@ def turn(
     loss: Loss,
     deals: Sequence[Deal],
     *,
+    augment: Augmentation,
+    strength: float,  # of the augmentation
     index: int,  # how many turns this player has had: lazy terms count by it
     seen: int,  # images shown so far, and the budget: schedules read both
     budget: int,
@@ -81,14 +84,19 @@ def turn(
                 fake = fake.detach()
             real = deal.batch.real.detach()
             step = Step(
-                side=side, G=G, D=D, z=deal.z, cond=deal.batch.cond,
-                real=real.requires_grad_() if "real" in watched else real,
-                fake=fake.requires_grad_() if "fake" in watched else fake,
+                side, G, D, deal.z, deal.batch.cond,
+                real.requires_grad_() if "real" in watched else real,
+                fake.requires_grad_() if "fake" in watched else fake,
+                *augment.views(
+                    len(real), strength, real.device, paired=loss.g_sees_real,
+                    fresh=lambda deal=deal: G(torch.randn_like(deal.z), deal.batch.cond),
+                ),
+                memory=player.memory,
             )  # fmt: skip
             report = {f"{side}/adversarial": adversarial(loss, step)}
             for name, (term, rule) in due.items():
                 report[f"{side}/{name}"] = value_at(term.weight, seen, budget) * term.every * rule.fn(step)
-            total = torch.stack(list(report.values())).sum(0).mean() / len(deals)
+            total = torch.stack([each.mean() for each in report.values()]).sum() / len(deals)  # some of a share alone
         player.scaler.scale(total).backward()
         if side == "d":
             report["d/real"] = mean_logit(step.on_real.logits)

@@ -147,6 +147,29 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, *, k: int = 5)
     }
 
 
+def by_class(
+    real: Tensor, real_classes: Tensor, fake: Tensor, fake_classes: Tensor, *, k: int = 5
+) -> dict[int, dict[str, float | None]]:
+    """For every class that fakes were told: the `coverage` of its reals by its own fakes, and their `accuracy`.
+
+    That is the share whose class is the most frequent one of their `k` nearest reals. Classes are (m,) and (n,) int64.
+    Coverage is None for a class of which there are too few.
+    """
+    x, y = _checked_pair(real, fake, f"coverage by class with k={k}", k + 1)
+    centre = x.mean(0)
+    x, y = x - centre, y - centre
+    norms = x.square().sum(1)
+    nearest = [_squared_distances(b, x, norms).topk(k, dim=1, largest=False).indices for _, b in _blocks(y, len(x))]
+    right = real_classes[torch.cat(nearest)].mode(1).values == fake_classes
+    found: dict[int, dict[str, float | None]] = {}
+    for each in fake_classes.unique().tolist():
+        mine, theirs = x[real_classes == each], y[fake_classes == each]
+        enough = min(len(mine), len(theirs)) > k
+        coverage = precision_recall_density_coverage(mine, theirs, k=k)["coverage"] if enough else None
+        found[each] = {"coverage": coverage, "accuracy": right[fake_classes == each].double().mean().item()}
+    return found
+
+
 def _reach(points: Tensor, k: int) -> Tensor:
     """(N,) squared distance from each point to its k-th nearest other."""
     reaches, norms = [], points.square().sum(1)

@@ -15,10 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from mulligan.core.batch import Judgement
+from mulligan.core.errors import UserError
 from mulligan.core.registry import discriminators, generators
 from mulligan.models.sizes import halvings
 from mulligan.nn.conv import Conv2d, ConvTranspose2d
 from mulligan.nn.dropout import Dropout
+from mulligan.nn.head import ClassBy, Head
+from mulligan.nn.norm import ConditionalBatchNorm
 
 Norm = Literal["batch", "instance", "layer", "none"]
 NORMS = {
@@ -61,6 +64,7 @@ class DCGANGenerator(nn.Module):
         norm: Norm = "batch",
         slope: float = 0.3,  # of the leaky ReLU
         std: float = 0.0,  # of the initial weights; 0: Glorot
+        class_by: Literal["input", "norm"] = "input",  # where the class enters: times the noise, or in every batch norm
     ) -> None:
         super().__init__()
         count = halvings("dcgan", shape)
@@ -68,8 +72,14 @@ class DCGANGenerator(nn.Module):
         widths = [width * 2**i for i in reversed(range(count))]  # from the base grid up
         self.z_shape = (z,)
         self.grid = (height >> count, side >> count, 2 * widths[0])
-        self.embed = nn.Embedding(classes, z) if classes else None
+        if class_by == "norm" and norm != "batch":
+            raise UserError(f"class_by=norm is for norm=batch, not norm={norm}")
+        self.embed = nn.Embedding(classes, z) if classes and class_by == "input" else None
         act = nn.LeakyReLU(slope, inplace=True)
+
+        def normalise(width: int) -> nn.Module:
+            return ConditionalBatchNorm(width, classes) if classes and class_by == "norm" else NORMS[norm](width)
+
         self.dense = nn.Linear(z, torch.Size(self.grid).numel(), bias=False)
         # over every feature of every place, as the tutorial does, and not over channels
         self.dense_norm = nn.Sequential(
@@ -79,18 +89,18 @@ class DCGANGenerator(nn.Module):
         first = {"kernel_size": kernel - 1 + odd, "padding": (kernel - 1) // 2, "stride": 1}  # 5 for 5, 3 for 4
         layers: list[nn.Module] = [
             ConvTranspose2d(self.grid[2], widths[0], bias=False, **first),
-            NORMS[norm](widths[0]),
+            normalise(widths[0]),
             act,
         ]
         for a, b in pairwise(widths):
             layers += [
-                ConvTranspose2d(a, b, bias=False, output_padding=odd, **_kernel(kernel, 2)), NORMS[norm](b), act,
+                ConvTranspose2d(a, b, bias=False, output_padding=odd, **_kernel(kernel, 2)), normalise(b), act,
             ]  # fmt: skip
         layers += [
             ConvTranspose2d(widths[-1], channels, bias=False, output_padding=odd, **_kernel(kernel, 2)),
             nn.Tanh(),
         ]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.ModuleList(layers)
         _initialise(self, std)
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
@@ -99,12 +109,15 @@ class DCGANGenerator(nn.Module):
             assert cond is not None
             z = z * self.embed(cond)  # Odena 2017 (ACGAN)'s way in, as Keras's examples have it
         x = self.dense_norm(self.dense(z)).unflatten(1, self.grid)  # (B, h, w, 4 width): as convolutions want it
-        return self.layers(x.permute(0, 3, 1, 2))
+        x = x.permute(0, 3, 1, 2)
+        for layer in self.layers:
+            x = layer(x, cond) if isinstance(layer, ConditionalBatchNorm) else layer(x)
+        return x
 
 
 @discriminators.register("dcgan")
 class DCGANDiscriminator(nn.Module):
-    """One strided convolution per halving, then a dense layer; the class by projection (Miyato, Koyama 2018)."""
+    """One strided convolution per halving, then a dense layer, where the class comes in."""
 
     def __init__(
         self,
@@ -117,6 +130,7 @@ class DCGANDiscriminator(nn.Module):
         dropout: float = 0.3,
         slope: float = 0.3,
         std: float = 0.0,
+        class_by: ClassBy = "projection",
     ) -> None:
         super().__init__()
         count = halvings("dcgan", shape)
@@ -132,18 +146,11 @@ class DCGANDiscriminator(nn.Module):
             ]
         self.layers = nn.Sequential(*layers)
         features = widths[-1] * (height >> count) * (side >> count)
-        self.head = nn.Linear(features, 1)
-        self.embed = nn.Embedding(classes, features) if classes else None
+        self.head = Head(features, classes, class_by)
         _initialise(self, std)
-        if self.embed is not None:
-            nn.init.normal_(self.embed.weight, std=features**-0.5)
 
     def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
         """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
         x = self.layers(x)
         features = x.permute(0, 2, 3, 1).flatten(1)  # in the order they lie in memory
-        logit = self.head(features).squeeze(1)
-        if self.embed is not None:
-            assert cond is not None
-            logit = logit + (self.embed(cond) * features).sum(1)
-        return Judgement([logit], [x])
+        return self.head(features, cond, [x])

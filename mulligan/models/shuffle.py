@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
 from mulligan.core.registry import discriminators, generators
+from mulligan.nn.head import ClassBy, Head
 
 LARGEST_GRID, SMALLEST_SIDE = 32, 16
 LEAK = 0.01  # of tanh: a G that overshoots to all black would stay there, where tanh is flat
@@ -107,10 +108,7 @@ class ShuffleGenerator(nn.Module):
 
 @discriminators.register("shuffle")
 class ShuffleDiscriminator(nn.Module):
-    """The mirror image: pixel unshuffles between residual stages, a dense layer, and a projection of the class.
-
-    The class enters by an inner product with the last features (Miyato, Koyama 2018, arXiv 1802.05637).
-    """
+    """The mirror image: pixel unshuffles between residual stages, a dense layer, and a head that is told the class."""
 
     def __init__(
         self,
@@ -120,6 +118,7 @@ class ShuffleDiscriminator(nn.Module):
         width: int = 16,  # channels at half the image's resolution; doubled at every halving
         blocks: int = 2,  # residual blocks a stage
         features: int = 128,  # what the base grid is condensed to before it is judged
+        class_by: ClassBy = "projection",
     ) -> None:
         super().__init__()
         stages = doublings(shape)
@@ -129,10 +128,7 @@ class ShuffleDiscriminator(nn.Module):
         self.stages = nn.ModuleList(nn.Sequential(*(Residual(w) for _ in range(blocks))) for w in widths)
         self.downs = nn.ModuleList(nn.Conv2d(4 * a, b, 1) for a, b in pairwise(widths))
         self.dense = nn.Linear(widths[-1] * (height >> stages) * (side >> stages), features)
-        self.head = nn.Linear(features, 1)
-        self.embed = nn.Embedding(classes, features) if classes else None
-        if self.embed is not None:
-            nn.init.normal_(self.embed.weight, std=features**-0.5)
+        self.head = Head(features, classes, class_by)
 
     def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
         """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
@@ -141,8 +137,4 @@ class ShuffleDiscriminator(nn.Module):
         for down, stage in zip(self.downs, self.stages[1:], strict=True):
             x = stage(down(F.pixel_unshuffle(x, 2)))  # half the side, twice the channels
         features = _act(self.dense(_act(x).flatten(1)))  # (B, features)
-        logit = self.head(features).squeeze(1)
-        if self.embed is not None:
-            assert cond is not None
-            logit = logit + (self.embed(cond) * features).sum(1)
-        return Judgement([logit], [x, features])
+        return self.head(features, cond, [x, features])

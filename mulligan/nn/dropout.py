@@ -16,15 +16,8 @@ def dropout(x: Tensor, p: float) -> Tensor:
     return x * keep.to(x.dtype).mul_(1 / (1 - drop / 65536))
 
 
-class Dropout(nn.Module):
+class Dropout(nn.Dropout):
     """Dropout (Srivastava 2014) in training, the identity in evaluation."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
         return dropout(x, self.p) if self.training and self.p else x
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"

@@ -1,0 +1,38 @@
+"""The end of a discriminator: from features to a judgement, where the class comes in.
+
+Legend: B batch, F features, K classes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from mulligan.core.batch import Judgement
+
+ClassBy = Literal["projection", "classifier", "both"]
+
+
+class Head(nn.Module):
+    """One logit a sample; with classes, of whether it is real and of its class.
+
+    That is by an inner product of the class's embedding with the features (Miyato, Koyama 2018, arXiv 1802.05637), or
+    by a classifier beside it, for the `auxiliary` term (Odena 2017, arXiv 1610.09585), or both.
+    """
+
+    def __init__(self, features: int, classes: int, class_by: ClassBy = "projection") -> None:
+        super().__init__()
+        self.logit = nn.Linear(features, 1)
+        self.embed = nn.Embedding(classes, features) if classes and class_by != "classifier" else None
+        self.classify = nn.Linear(features, classes) if classes and class_by != "projection" else None
+        if self.embed is not None:
+            nn.init.normal_(self.embed.weight, std=features**-0.5)
+
+    def forward(self, features: Tensor, cond: Tensor | None, seen: list[Tensor]) -> Judgement:
+        """features (B, F), cond (B,) class ids or None; `seen` are activations to pass on."""
+        logit = self.logit(features).squeeze(1)
+        if self.embed is not None:
+            assert cond is not None
+            logit = logit + (self.embed(cond) * features).sum(1)
+        return Judgement([logit], seen, None if self.classify is None else self.classify(features))

@@ -1,0 +1,25 @@
+"""Normalisation that the class has a say in.
+
+Legend: B batch, C channels, K classes.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mulligan.core.batch import append_dims
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch norm with a scale and a shift for every class (Dumoulin 2017, arXiv 1610.07629; Miyato 2018)."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.scale, self.shift = nn.Embedding(classes, channels), nn.Embedding(classes, channels)
+        nn.init.ones_(self.scale.weight)
+        nn.init.zeros_(self.shift.weight)
+
+    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
+        """x (B, C, *space), cond (B,) class ids -> (B, C, *space)."""
+        return self.norm(x) * append_dims(self.scale(cond), x.ndim) + append_dims(self.shift(cond), x.ndim)
