@@ -9,7 +9,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from mulligan.augment import CHANGES, COLOURS, MOVES, OPERATIONS, Augmentation, Dice, augment, recolour, warp
+from mulligan.augment.operations import CHANGES, COLOURS, MOVES, OPERATIONS, Dice, augment, recolour, warp
+from mulligan.augment.parts import Augmentation
 from mulligan.core.batch import append_dims
 from mulligan.core.errors import UserError
 from mulligan.core.registry import augmentations

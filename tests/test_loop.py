@@ -10,7 +10,7 @@ import torch
 from toys import HINGE, ToyD, toy_game
 
 import mulligan.terms  # noqa: F401  (registers them)
-from mulligan.augment import Augmentation
+from mulligan.augment.parts import Augmentation
 from mulligan.core.recipe import Schedule, Term
 from mulligan.core.registry import terms
 from mulligan.core.step import Loss, Penalty

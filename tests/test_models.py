@@ -9,6 +9,7 @@ from torch import nn
 from mulligan.core.errors import UserError
 from mulligan.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from mulligan.models.r3gan import R3GANDiscriminator, R3GANGenerator
+from mulligan.nn.norm import ConditionalBatchNorm
 from mulligan.zoo import r3gan as presets
 
 FAMILIES = {
@@ -45,6 +46,19 @@ def test_shapes_and_gradients(family: str, shape: tuple[int, ...], classes: int)
     (logit * torch.randn(4)).sum().backward()
     for net in (G, D):
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+def test_dcgan_can_be_told_the_class_in_its_norms() -> None:
+    torch.manual_seed(0)
+    G = DCGANGenerator((1, 28, 28), 3, width=4, class_by="norm")
+    norms = [layer for layer in G.layers if isinstance(layer, ConditionalBatchNorm)]
+    assert len(norms) == 2 and G.embed is None
+    z, cond = torch.randn(6, 100), torch.tensor([0, 0, 1, 1, 2, 2])
+    assert torch.equal(G(z, cond), G(z, cond.flip(0)))  # at first it makes no difference
+    nn.init.normal_(norms[0].shift.weight)
+    assert not torch.equal(G(z, cond), G(z, cond.flip(0)))
+    with pytest.raises(UserError, match="norm=batch"):
+        DCGANGenerator((1, 28, 28), 3, norm="layer", class_by="norm")
 
 
 def test_dcgan_is_the_tutorials_network() -> None:

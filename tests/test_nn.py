@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from mulligan.nn.conv import Conv2d, ConvTranspose2d, by_frequency, pays
 from mulligan.nn.dropout import Dropout, dropout
+from mulligan.nn.head import Head
+from mulligan.nn.norm import ConditionalBatchNorm
 from mulligan.nn.resample import downsample, upsample
 
 
@@ -103,3 +106,36 @@ def test_convolutions_choose_their_algorithm_but_not_their_result() -> None:
             strict=True,
         ):
             torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("class_by", ["projection", "classifier", "both"])
+def test_a_head_is_told_or_tells_the_class(class_by: str) -> None:
+    torch.manual_seed(0)
+    head, features, cond = Head(6, 3, class_by), torch.randn(5, 6), torch.tensor([0, 1, 2, 0, 1])
+    judgement = head(features, cond, [features])
+    expected = head.logit(features).squeeze(1)
+    if class_by != "classifier":
+        expected = expected + torch.einsum("bf,bf->b", head.embed.weight[cond], features)
+    torch.testing.assert_close(judgement.logits[0], expected)
+    assert judgement.features[0] is features
+    if class_by == "projection":
+        assert judgement.classes is None
+    else:
+        torch.testing.assert_close(judgement.classes, head.classify(features))
+    untold = Head(6, 0, class_by)(features, None, [])
+    assert untold.classes is None and untold.logits[0].shape == (5,)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 5), (4, 3, 2)])
+def test_conditional_batch_norm_is_batch_norm_and_a_scale_and_shift_of_the_class(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    norm, x, cond = ConditionalBatchNorm(4, 3), torch.randn(6, *shape) * 3 + 1, torch.tensor([0, 1, 2, 0, 1, 2])
+    plain = nn.functional.batch_norm(x, None, None, training=True)
+    torch.testing.assert_close(norm(x, cond), plain)  # at first the class says nothing
+    nn.init.normal_(norm.scale.weight)
+    nn.init.normal_(norm.shift.weight)
+    found = norm(x, cond)
+    for i, each in enumerate(cond.tolist()):
+        for channel in range(4):
+            expected = plain[i, channel] * norm.scale.weight[each, channel] + norm.shift.weight[each, channel]
+            torch.testing.assert_close(found[i, channel], expected)

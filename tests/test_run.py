@@ -121,6 +121,23 @@ def test_every_recipe_trains_breaks_resumes_and_samples(name: str, tmp_path: Pat
     assert broken.sample(3).shape == (3, 1, 64, 64)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"augment": {"name": "ada", "target": 0.0}, "loss": "relativistic"},
+        {"augment": "apa", "augment.p": 0.3},
+        {"terms.lecam": 0.1, "terms.r1": {"sigma": 0.01, "share": 0.5}},
+        {"discriminator.class_by": "classifier", "terms.auxiliary": 0.5},
+    ],
+    ids=str,
+)
+def test_every_part_resumes(settings: dict[str, object], tmp_path: Path) -> None:
+    order = {"images": 16, "settings": {**tiny("digits"), "batch": 4, **settings}, "quiet": True, "features": "random"}
+    whole = mg.train("digits", out=tmp_path / "whole", **order)
+    leave_after_one_step("digits", tmp_path / "broken", order)
+    assert weights_file(whole) == weights_file(mg.train("digits", out=tmp_path / "broken", **order))
+
+
 def tiny(name: str) -> dict[str, object]:
     """Settings that make a recipe's networks small: every option called width or widths, as long as it was."""
     recipe, found = registry.recipes[name]().resolve().as_json(), {}

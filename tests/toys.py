@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mulligan.augment import Augmentation
+from mulligan.augment.parts import Augmentation
 from mulligan.core.batch import Batch, Judgement
 from mulligan.core.recipe import Part
 from mulligan.core.step import Loss

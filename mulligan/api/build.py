@@ -27,8 +27,8 @@ from mulligan.engine.loop import Game
 from mulligan.engine.optim import Tuned
 from mulligan.engine.turn import Player
 
-PART_PACKAGES = ("models", "tasks", "zoo", "metrics")
-PART_MODULES = ("losses", "terms", "augment", "engine.optim")
+PART_PACKAGES = ("models", "augment", "tasks", "zoo", "metrics")
+PART_MODULES = ("losses", "terms", "engine.optim")
 
 
 @functools.cache

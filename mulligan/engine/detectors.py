@@ -184,7 +184,7 @@ def d_too_weak(history: History) -> str | None:
 
 @detector(
     "a discriminator that memorises",
-    cures=("other dice", "stronger penalty", "slower D", "stronger penalty", "by the book"),
+    cures=("other dice", "augmentation", "stronger penalty", "slower D", "by the book"),
 )
 def d_memorises(history: History) -> str | None:
     if not history.looks or not (why := suffering(history)):

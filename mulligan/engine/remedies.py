@@ -97,6 +97,11 @@ def weaker_penalty(recipe: Recipe) -> Settings | None:
     return {f"terms.{name}.weight": scaled(term.weight, 0.01) for name, term in there.items()} or None
 
 
+@remedy("augmentation", "D is shown images, real and generated, that are shifted, recoloured and partly covered")
+def augmentation(recipe: Recipe) -> Settings | None:
+    return {"augment": "diffaugment"} if recipe.augment.name == "none" else None
+
+
 @remedy("no momentum", "Adam without momentum")
 def no_momentum(recipe: Recipe) -> Settings | None:
     sides = {side: getattr(recipe.optimizer, side).options for side in ("generator", "discriminator")}

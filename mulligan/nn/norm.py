@@ -10,12 +10,19 @@ from torch import Tensor, nn
 from mulligan.core.batch import append_dims
 
 
+class BatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm of data of any rank: (B, C, *space)."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Torch's own classes each take one rank."""
+
+
 class ConditionalBatchNorm(nn.Module):
     """Batch norm with a scale and a shift for every class (Dumoulin 2017, arXiv 1610.07629; Miyato 2018)."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.norm = BatchNorm(channels, affine=False)
         self.scale, self.shift = nn.Embedding(classes, channels), nn.Embedding(classes, channels)
         nn.init.ones_(self.scale.weight)
         nn.init.zeros_(self.shift.weight)
