@@ -58,6 +58,11 @@ class Residual(nn.Module):
         return x + self.second(_act(self.first(_act(x))))
 
 
+def limit(x: Tensor) -> Tensor:
+    """tanh, with the slope of tanh plus `LEAK`."""
+    return x.tanh() + LEAK * (x - x.detach())
+
+
 def _act(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2)
 
@@ -103,7 +108,7 @@ class ShuffleGenerator(nn.Module):
         for up, stage in zip(self.ups, self.stages[1:], strict=True):
             x = stage(F.pixel_shuffle(up(x), 2))  # twice the side, half the channels
         x = F.pixel_shuffle(self.to_image(_act(x)), 2)  # (B, C, H, W)
-        return x.tanh() + LEAK * x
+        return limit(x)
 
 
 @discriminators.register("shuffle")
