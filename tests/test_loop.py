@@ -212,3 +212,23 @@ def test_best_is_the_last_that_noise_does_not_rule_out() -> None:
     assert best_of(rows, "kid")["kid"] == 0.995
     assert best_of(rows[:4], "kid")["kid"] == 1.01
     assert best_of(history([float("nan")], se=0.1), "kid") is None
+
+
+def test_the_average_can_count_images_by_the_learning_rate() -> None:
+    """With a rate that halves, half as far a step; with none left, the average stays where it is."""
+    steps = {}
+    for clock in (1.0, 0.5, 0.0):
+        game = toy_game(ema_clock=lambda seen, budget, clock=clock: clock)
+        before = [p.clone() for p in game.ema.net.parameters()]
+        play_step(game, State(images=400), 1000)
+        moved, way = (
+            torch.cat([(a - b).flatten() for a, b in zip(net.parameters(), before, strict=True)])
+            for net in (game.ema.net, game.g.net)
+        )
+        steps[clock] = (moved.norm() / way.norm()).item()
+    assert steps[0.0] == 0.0
+    assert steps[1.0] == pytest.approx(1 - 0.5 ** (8 / 20), rel=1e-4)
+    assert steps[0.5] == pytest.approx(1 - 0.5 ** (4 / 20), rel=1e-4)
+    tuned = toy_game().g.tuned
+    tuned.options["lr"] = Schedule("linear", 0.02, 0.0)
+    assert tuned.pace(0, 100) == 1.0 and tuned.pace(75, 100) == pytest.approx(0.25)

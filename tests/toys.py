@@ -59,8 +59,8 @@ def toy_game(shape: tuple[int, ...] = (1, 4, 4), *, dropout: float = 0.0, penalt
         d=Player("d", D, Tuned(adam, D.parameters()), mine["d"]),
         ema=MovingAverage(G),
         **{
-            "ema_half_life": 20.0, "loss": HINGE, "deal": deal, "z_shape": G.z_shape, "class_counts": (),
-            "unseen": lambda count: Batch(data[:count], None),
+            "ema_half_life": 20.0, "ema_clock": lambda seen, budget: 1.0, "loss": HINGE, "deal": deal,
+            "unseen": lambda count: Batch(data[:count], None), "z_shape": G.z_shape, "class_counts": (),
             "augment": Augmentation(), "device": torch.device("cpu"), "batch": 8, **settings,
         },
     )  # fmt: skip

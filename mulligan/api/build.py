@@ -139,11 +139,13 @@ def build_game(
     def deal(position: int, count: int) -> Batch:
         return batch_of(data.train[endless_order(len(data.train), seed, position, count)])
 
+    g = player("g", G, recipe.optimizer.generator)
     return Game(
-        g=player("g", G, recipe.optimizer.generator),
+        g=g,
         d=player("d", D, recipe.optimizer.discriminator),
         ema=MovingAverage(G),
         ema_half_life=recipe.ema,
+        ema_clock=g.tuned.pace if recipe.ema_clock == "learning" else lambda seen, budget: 1.0,
         loss=recipe.loss.build(registry.losses),
         augment=recipe.augment.build(registry.augmentations),
         deal=deal,

@@ -172,6 +172,7 @@ class Recipe:
     augment: PartField = Part("none")  # what D is shown in place of images
     task: PartField = Part("unconditional")
     ema: Number = 10_000  # half-life of G's moving average, in images; 0: none
+    ema_clock: Literal["images", "learning"] = "images"  # by what half-lives are counted; see docs
     batch: int = 64
     accumulate: int = 1  # micro-batches a batch is split into; memory falls, the result hardly changes
     d_turns: int = 1  # D's turns for each of G's

@@ -18,7 +18,7 @@ class MovingAverage:
         self.net = copy.deepcopy(net).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, net: nn.Module, images: int, half_life: float) -> None:
+    def update(self, net: nn.Module, images: float, half_life: float) -> None:
         """Move towards `net` by one step of `images` images; a half-life of 0 copies it."""
         keep = 0.5 ** (images / half_life) if half_life > 0 else 0.0
         mine, theirs = list(self.net.parameters()), list(net.parameters())

@@ -30,6 +30,7 @@ class Game:
     d: Player
     ema: MovingAverage
     ema_half_life: float | Schedule
+    ema_clock: Callable[[int, int], float]  # (images seen, budget) -> by how much an image counts for the average
     loss: Loss
     augment: Augmentation
     deal: Callable[[int, int], Batch]  # (position in the endless order, how many) -> a batch on the device
@@ -144,9 +145,9 @@ def play_step(game: Game, state: State, budget: int) -> Report:
     if not keep:
         deals = _deals(game, position + game.d_turns * game.batch)
     report |= turn(game.g, game.d, deals=deals, index=state.step, autocast=game.autocast(), **common)
-    # the average never remembers longer than a tenth of what was shown, or early weights would linger (StyleGAN2-ADA)
-    half_life = min(value_at(game.ema_half_life, state.images, budget), 0.1 * state.images)
-    game.ema.update(game.g.net, game.batch * game.d_turns, half_life)
+    # a half-life is at most a twentieth of what was shown, or early weights would linger (StyleGAN2-ADA's ramp-up)
+    half_life = min(value_at(game.ema_half_life, state.images, budget), 0.05 * state.images)
+    game.ema.update(game.g.net, game.batch * game.d_turns * game.ema_clock(state.images, budget), half_life)
     return report
 
 

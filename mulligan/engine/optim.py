@@ -80,6 +80,11 @@ class Tuned:
     def _values(self, seen: int, budget: int) -> dict[str, Any]:
         return {name: value_at(option, seen, budget) for name, option in self.options.items()}
 
+    def pace(self, seen: int, budget: int) -> float:
+        """The learning rate after `seen` of `budget` images, over the one it began with."""
+        rate = self.options["lr"]
+        return value_at(rate, seen, budget) / (value_at(rate, 0, budget) or 1.0)
+
     def tune(self, seen: int, budget: int) -> None:
         """Set every option to what it is after `seen` of `budget` images."""
         values = self._values(seen, budget)

@@ -21,6 +21,7 @@ def digits() -> Recipe:
         optimizer=Players(generator=adam, discriminator=adam),
         task=Part("by-class-if-labelled"),
         ema=20_000,
+        ema_clock="learning",
         batch=64,
         budget=Budget(minutes=5),
     )
