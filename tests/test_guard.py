@@ -111,6 +111,18 @@ def test_what_never_became_better_is_found_early() -> None:
     assert found is not None and found[0].name == "no progress" and "nothing is being learnt" in found[1]
 
 
+def test_what_is_hopeless_by_half_of_the_budget_is_found_though_it_becomes_better() -> None:
+    def at(share: float) -> History:
+        whole = history(share=share)
+        return dataclasses.replace(
+            whole, looks=[row | {"kid": 1e4 / 2**i, "coverage": 0.02} for i, row in enumerate(whole.looks)]
+        )
+
+    assert diagnose(at(0.4)) is None
+    found = diagnose(at(0.6))
+    assert found is not None and found[0].name == "no progress"
+
+
 def test_an_attempt_is_given_time_to_settle() -> None:
     first = history(share=0.01)
     assert not first.settled

@@ -19,6 +19,7 @@ Row = Mapping[str, Any]
 
 TRACKED = "kid"  # the metric that says how good samples are; smaller is better
 SETTLED_STEPS, SETTLED_IMAGES = 20, 5_000  # of an attempt, before its numbers mean anything
+BARREN = 0.03  # coverage of samples that show nothing yet; healthy runs had three times that by half of their budget
 WINDOW = 4  # rows of averages looked at together
 
 
@@ -106,7 +107,9 @@ def suffering(history: History) -> str | None:
     last, best = looks[-1], min(looks, key=lambda row: row[TRACKED])
     half = [min(row[TRACKED] for row in part) for part in (looks[: len(looks) // 2], looks[len(looks) // 2 :])]
     covered = max(row["coverage"] for row in looks[-2:])
-    if last["images"] > history.budget / 4 and half[1] > 0.8 * half[0] and covered < 0.03:
+    standing = last["images"] > history.budget / 4 and half[1] > 0.8 * half[0] and covered < BARREN
+    late = last["images"] > history.budget / 2 and max(row["coverage"] for row in looks) < BARREN
+    if standing or late:
         return (
             f"after {last['images']:,} images nothing is being learnt: samples cover {covered:.1%} of the real images, "
             f"and {TRACKED.upper()}, {half[0]:.3g} at best before, is now {last[TRACKED]:.3g} (smaller is better)"
