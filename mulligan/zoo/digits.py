@@ -20,7 +20,7 @@ def digits() -> Recipe:
         terms={"r1": Term(0.5, every=8)},
         optimizer=Players(generator=adam, discriminator=adam),
         task=Part("by-class-if-labelled"),
-        ema=20_000,
+        ema=500,
         ema_clock="learning",
         batch=64,
         budget=Budget(minutes=5),
