@@ -65,11 +65,11 @@ class Augmentation:
         return view(seeds[0]), view(seeds[0] if paired else seeds[1])
 
     def _passed_off(self, seed: int, strength: float, count: int, fresh: Callable[[], Tensor]) -> View:
-        others = functools.cache(fresh)
+        others = functools.cache(torch.no_grad()(fresh))
 
         def see(x: Tensor) -> Tensor:
             which = append_dims(Dice(seed, strength, count, len(x), x.device).happens(), x.ndim)
-            return torch.where(which > 0, others()[: len(x)].detach().to(x.dtype), x)
+            return torch.where(which > 0, others()[: len(x)].to(x.dtype), x)
 
         return see
 
