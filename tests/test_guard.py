@@ -18,7 +18,7 @@ from mulligan.api.build import load_parts
 from mulligan.core import registry
 from mulligan.engine import budget, checkpoint, loop
 from mulligan.engine.detectors import DETECTORS, History, diagnose, history_of
-from mulligan.engine.guard import MOST, advice
+from mulligan.engine.guard import MOST, advice, point
 from mulligan.engine.remedies import REMEDIES, scaled, start_of
 
 load_parts()
@@ -127,6 +127,14 @@ def test_an_attempt_is_given_time_to_settle() -> None:
     first = history(share=0.01)
     assert not first.settled
     assert diagnose(dataclasses.replace(first, rows=[row | {"spread/fake": 0.0} for row in first.rows])) is None
+
+
+def test_a_point_gone_back_to_in_vain_is_left_for_the_one_before() -> None:
+    goods = [{"attempt": 0, "images": 700}, {"attempt": 0, "images": 800}]
+    assert point(goods, []) == goods[1]
+    assert point(goods, [{"to": 800}]) == goods[0]
+    assert point(goods[:1], [{"to": 800}, {"to": 700}]) == goods[0]
+    assert point([goods[0], {"attempt": 2, "images": 900}], [{"to": 800}, {"to": 700}])["images"] == 900
 
 
 def test_what_was_given_up_is_forgotten() -> None:

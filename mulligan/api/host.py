@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from mulligan.api.plan import Plan, draw_grid
@@ -14,7 +13,7 @@ from mulligan.core.run import RunFolder, write_json, write_whole
 from mulligan.engine import checkpoint
 from mulligan.engine.budget import best_of, converged
 from mulligan.engine.detectors import TRACKED, Detector, History, diagnose, history_of
-from mulligan.engine.guard import Rewind, advice
+from mulligan.engine.guard import Rewind, advice, point
 from mulligan.engine.journal import Averages, Journal, exact
 from mulligan.engine.loop import Game, State, Stop, Verdict, restore, tensors_of
 from mulligan.engine.memory import peak_memory
@@ -25,6 +24,7 @@ from mulligan.use.pictures import grid
 from mulligan.use.progress import ProgressLine
 from mulligan.use.report import write_report
 
+GOODS = 2  # points to go back to that are kept
 ROWS = 400  # progress rows a run's budget is divided into
 REPORT_EVERY = 60.0  # seconds between two writings of report.html while training
 
@@ -92,10 +92,8 @@ class Host:
         self.journal.write("metric", state, {**measured, **watched, "protocol": judge.protocol.as_dict()})
         self.board.scalars({f"metric/{name}": value for name, value in measured.items()}, state.images)
         self.line.metric(f"{TRACKED} {row[TRACKED]:.4f}")
-        if best_of(state.metrics, TRACKED) is row and self._beats_others(state, row):
-            state.best = row
-            checkpoint.write(self.run.checkpoints, checkpoint.BEST, tensors_of(self.game), self._kept(state))
-            self.journal.write("event", state, {"what": "best", "why": f"{TRACKED} {row[TRACKED]:.4g}"})
+        if best_of(state.metrics, TRACKED) is row:
+            self._keep_best(state, row)
         self.summarise(state, Stop("running", ""))
         if time.monotonic() - self._reported > REPORT_EVERY:
             write_report(self.run)
@@ -105,10 +103,19 @@ class Host:
         why = converged(state.metrics, TRACKED) if self.plan.recipe.budget.converge else None
         return Stop("converged", why) if why else None
 
-    def _beats_others(self, state: State, row: Mapping[str, Any]) -> bool:
-        """What was best before a beginning from nothing stays best until it is beaten."""
-        best = state.best
-        return best is None or best["attempt"] >= state.since or row[TRACKED] <= best[TRACKED]
+    def _keep_best(self, state: State, row: dict[str, Any]) -> None:
+        """Keep the best of this game as a point to go back to, and as what samples are made with.
+
+        What was best in a game that was given up stays so until it is beaten.
+        """
+        beaten = state.best is None or state.best in state.metrics or row[TRACKED] <= state.best[TRACKED]
+        state.best = row if beaten else state.best
+        state.goods = [*state.goods, {key: row[key] for key in ("attempt", "images", "coverage")}][-GOODS:]
+        tensors, kept = tensors_of(self.game), self._kept(state)
+        checkpoint.write_good(self.run.checkpoints, state.goods, tensors, kept)
+        if beaten:
+            checkpoint.write(self.run.checkpoints, checkpoint.BEST, tensors, kept)
+            self.journal.write("event", state, {"what": "best", "why": f"{TRACKED} {row[TRACKED]:.4g}"})
 
     def judge(self, state: State) -> Verdict:
         """What the guard makes of all that was written down so far."""
@@ -124,14 +131,14 @@ class Host:
                 self.noticed.add(problem.name)
                 self._tell(state, "noticed", f"{problem.name}: {why}", finding=problem.name)
             return None
-        was_well = state.best is not None and state.best["attempt"] >= state.since and state.best["coverage"] > 0.1
+        was_well = bool(state.goods) and state.goods[-1]["coverage"] > 0.1
         again = advice(problem, why, self.plan.recipe, state.tried, was_well)
         return again or Stop("given up", _parting(problem, why, state))
 
     def rewind(self, state: State, rewind: Rewind) -> tuple[Game, State]:
-        """Deal the game anew: from the best checkpoint of this beginning if there is one, with what is to change."""
-        at = self.run.checkpoints / f"{checkpoint.BEST}.safetensors"
-        back = None if rewind.fresh else checkpoint.read(at)
+        """Deal the game anew, with what is to change: from where it was well, or from the beginning."""
+        good = None if rewind.fresh else point(state.goods, state.tried[state.since :])
+        back = good and checkpoint.read(self.run.checkpoints / f"{checkpoint.good_name(good)}.safetensors")
         to = back.state["images"] if back else 0
         self._tell(state, "rewound", str(rewind), to=to, **rewind._asdict())
         attempt = state.attempt + 1
@@ -139,7 +146,7 @@ class Host:
         fresh |= {"lost": state.lost + state.images - to, "seconds": state.seconds, "playing": state.playing}
         self.game = self.plan.new_game(State(**fresh))
         if back:
-            state = dataclasses.replace(restore(self.game, back), **fresh, averages={})
+            state = dataclasses.replace(restore(self.game, back), **fresh, best=state.best, goods=[good], averages={})
         else:
             state = State(**fresh, since=attempt, best=state.best)
         self.rows = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,20 @@ def write_step(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, 
     for old in step_files(folder)[:-KEEP]:
         old.with_suffix(".json").unlink(missing_ok=True)  # the proof first
         old.unlink(missing_ok=True)
+
+
+def write_good(folder: Path, points: Sequence[Mapping[str, Any]], tensors: Mapping[str, Tensor], state: Any) -> None:
+    """Write the last of `points`, where a game was well, and prune all files of such points that are not among them."""
+    write(folder, good_name(points[-1]), tensors, state)
+    kept = {good_name(point) for point in points}
+    for old in folder.glob("good-*.safetensors"):
+        if old.stem not in kept:
+            old.with_suffix(".json").unlink(missing_ok=True)
+            old.unlink(missing_ok=True)
+
+
+def good_name(point: Mapping[str, Any]) -> str:
+    return f"good-{point['attempt']:02d}-{point['images']:012d}"
 
 
 def step_files(folder: Path) -> list[Path]:

@@ -20,12 +20,22 @@ class Rewind(NamedTuple):
     evidence: str  # what it said
     remedy: str  # a remedy's name
     settings: Mapping[str, Any]  # what that changes in the recipe
-    fresh: bool  # from the beginning, not from the best checkpoint
+    fresh: bool  # from the beginning, not from where it was well
 
     def __str__(self) -> str:
         changes = ", ".join(f"{path}={value}" for path, value in self.settings.items())
         cure = REMEDIES[self.remedy].words + (f" ({changes})" if changes else "")
         return f"{self.finding}: {self.evidence}. Remedy: {cure}"
+
+
+def point(goods: Sequence[Mapping[str, Any]], tried: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Of the points where a game was well, oldest first, the one to go back to, after what was tried since it began.
+
+    It is the last; if that was gone back to in vain, the one before: what is judged is an average, which lags behind
+    the players, so it may have been well when they were not any more.
+    """
+    been = {entry["to"] for entry in tried}
+    return next((each for each in reversed(goods) if each["images"] not in been), goods[0])
 
 
 def remedied(recipe: Recipe, tried: Sequence[Mapping[str, Any]]) -> Recipe:

@@ -60,6 +60,7 @@ class State:
     playing: float = 0.0  # of these, in turns alone
     metrics: list[dict[str, Any]] = field(default_factory=list)  # one row per look, oldest first
     best: dict[str, Any] | None = None  # the look at what `best` holds
+    goods: list[dict[str, Any]] = field(default_factory=list)  # where this game was well: points to go back to
     tried: list[dict[str, Any]] = field(default_factory=list)  # what the guard did, oldest first: `Rewind.as_json`
     averages: dict[str, Any] = field(default_factory=dict)  # of the row that is being filled: `Averages.keep`
 
