@@ -14,12 +14,17 @@ import pytest
 import torch
 
 import mulligan as mg
-from mulligan.api.build import load_parts
+from mulligan.api.build import load_parts, recipe_named
+from mulligan.api.host import Host
+from mulligan.api.plan import prepare
 from mulligan.core import registry
+from mulligan.core.run import RunFolder
+from mulligan.data import open_data
 from mulligan.engine import budget, checkpoint, loop
 from mulligan.engine.detectors import DETECTORS, History, diagnose, history_of
-from mulligan.engine.guard import MOST, advice, point
+from mulligan.engine.guard import MOST, Rewind, advice, point
 from mulligan.engine.remedies import REMEDIES, scaled, start_of
+from mulligan.use.progress import ProgressLine
 
 load_parts()
 BUDGET, STEPS, ROWS, LOOKS = 64_000, 1000, 400, 20
@@ -241,10 +246,38 @@ def test_what_nothing_helps_against_is_given_up_at_the_best(tmp_path: Path, monk
     assert torch.isfinite(run.sample(2).float()).all(), "the best checkpoint is whole"
 
 
+def test_rewinds_go_to_the_best_then_to_the_best_before_and_keep_the_best_for_samples(tmp_path: Path) -> None:
+    plan = prepare(
+        open_data("digits"), recipe_named("digits", SMALL), seed=0, device="cpu", features="digits", guard="on",
+        started=0.0, timed=False, budget_images=640,
+    )  # fmt: skip
+    run, state = RunFolder(tmp_path), loop.State()
+    rewind = Rewind("divergence", "its evidence", "other dice", {}, False)
+    with ProgressLine(640, quiet=True) as line:
+        host = Host(run, plan, plan.new_game(state), state, line)
+        for images in (100, 200, 300):
+            state.images = images
+            row = GOOD | {"attempt": 0, "images": images, "kid": 10 / images, "coverage": 0.5}
+            state.metrics.append(row)
+            host.keep_best(state, row)
+        went = []
+        for _ in range(3):
+            state.images = 400
+            _, state = host.rewind(state, rewind)
+            went.append(state.images)
+        assert went == [300, 200, 200] and state.attempt == 3 and state.best is not None
+        assert state.best["images"] == checkpoint.read(run.checkpoints / "best.safetensors").state["images"] == 300
+        worse = GOOD | {"attempt": 3, "images": 250, "kid": 0.04, "coverage": 0.5}
+        state.metrics.append(worse)
+        host.keep_best(state, worse)
+        assert state.best["images"] == 300 and state.goods[-1]["images"] == 250
+        _, state = host.rewind(state, rewind._replace(fresh=True))
+    assert state.images == 0 and state.goods == [] and state.best["images"] == 300
+
+
 @pytest.mark.parametrize("broken_at", [(0, 55), (1, 45), (1, 52)])
 def test_a_recovery_resumes_bit_for_bit(broken_at: tuple[int, int], tmp_path: Path) -> None:
     """Left before the accident, between the rewind and where it happened, and after it."""
-    from mulligan.api.host import Host
 
     def weights(run: mg.Run) -> bytes:
         return checkpoint.step_files(run.folder.checkpoints)[-1].read_bytes()

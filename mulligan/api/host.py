@@ -93,7 +93,7 @@ class Host:
         self.board.scalars({f"metric/{name}": value for name, value in measured.items()}, state.images)
         self.line.metric(f"{TRACKED} {row[TRACKED]:.4f}")
         if best_of(state.metrics, TRACKED) is row:
-            self._keep_best(state, row)
+            self.keep_best(state, row)
         self.summarise(state, Stop("running", ""))
         if time.monotonic() - self._reported > REPORT_EVERY:
             write_report(self.run)
@@ -103,7 +103,7 @@ class Host:
         why = converged(state.metrics, TRACKED) if self.plan.recipe.budget.converge else None
         return Stop("converged", why) if why else None
 
-    def _keep_best(self, state: State, row: dict[str, Any]) -> None:
+    def keep_best(self, state: State, row: dict[str, Any]) -> None:
         """Keep the best of this game as a point to go back to, and as what samples are made with.
 
         What was best in a game that was given up stays so until it is beaten.
@@ -146,7 +146,13 @@ class Host:
         fresh |= {"lost": state.lost + state.images - to, "seconds": state.seconds, "playing": state.playing}
         self.game = self.plan.new_game(State(**fresh))
         if back:
-            state = dataclasses.replace(restore(self.game, back), **fresh, best=state.best, goods=[good], averages={})
+            state = dataclasses.replace(
+                restore(self.game, back),
+                **fresh,
+                best=state.best,
+                goods=state.goods[: state.goods.index(good) + 1],
+                averages={},
+            )
         else:
             state = State(**fresh, since=attempt, best=state.best)
         self.rows = []
