@@ -268,7 +268,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
                 panel.axvline((event["images"] + lost) / 1000, color=shade, linestyle=":", linewidth=1)
                 lost += event["images"] - event["to"]
         panel.set_title(name, fontsize=10)
-        panel.set_ylim(-0.03, 0.9)
+        panel.set_ylim(-0.03, 1.03)
     for panel in axes.flat[len(names) :]:
         panel.axis("off")
     axes.flat[0].legend(fontsize=8)
