@@ -128,6 +128,17 @@ def test_what_is_hopeless_by_half_of_the_budget_is_found_though_it_becomes_bette
     assert found is not None and found[0].name == "no progress"
 
 
+def test_a_sure_d_is_blamed_for_samples_that_are_merely_poor() -> None:
+    def at(sure: float, coverage: float) -> History:
+        whole = history({"d/wins": sure})
+        poor = [row | {"kid": 1e4 / 2**i, "coverage": coverage} for i, row in enumerate(whole.looks)]
+        return dataclasses.replace(whole, looks=poor)
+
+    found = diagnose(at(0.999, 0.06))
+    assert found is not None and found[0].name == "an overpowering discriminator"
+    assert diagnose(at(0.9, 0.06)) is None and diagnose(at(0.999, 0.2)) is None
+
+
 def test_an_attempt_is_given_time_to_settle() -> None:
     first = history(share=0.01)
     assert not first.settled

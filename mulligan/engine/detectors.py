@@ -19,6 +19,7 @@ Row = Mapping[str, Any]
 
 TRACKED = "kid"  # the metric that says how good samples are; smaller is better
 SETTLED_STEPS, SETTLED_IMAGES = 20, 5_000  # of an attempt, before its numbers mean anything
+POOR = 0.1  # coverage of samples that D's numbers explain
 BARREN = 0.03  # coverage of samples that show nothing yet; healthy runs had three times that by half of their budget
 WINDOW = 4  # rows of averages looked at together
 
@@ -96,10 +97,11 @@ def diagnose(history: History) -> tuple[Detector, str] | None:
     return None
 
 
-def suffering(history: History) -> str | None:
+def suffering(history: History, least: float = BARREN) -> str | None:
     """Whether samples are much worse than they were, or nothing is being learnt, and by which numbers.
 
-    Whatever the players' numbers look like, a game whose samples are well is well.
+    Whatever the players' numbers look like, a game whose samples are well is well. Nothing is learnt where less than
+    `least` is covered by half of the budget, or by a quarter if the metric stands still.
     """
     looks = [row for row in history.looks if math.isfinite(float(row[TRACKED]))]
     if len(looks) < 6 or not history.settled:
@@ -107,8 +109,8 @@ def suffering(history: History) -> str | None:
     last, best = looks[-1], min(looks, key=lambda row: row[TRACKED])
     half = [min(row[TRACKED] for row in part) for part in (looks[: len(looks) // 2], looks[len(looks) // 2 :])]
     covered = max(row["coverage"] for row in looks[-2:])
-    standing = last["images"] > history.budget / 4 and half[1] > 0.8 * half[0] and covered < BARREN
-    late = last["images"] > history.budget / 2 and max(row["coverage"] for row in looks) < BARREN
+    standing = last["images"] > history.budget / 4 and half[1] > 0.8 * half[0] and covered < least
+    late = last["images"] > history.budget / 2 and max(row["coverage"] for row in looks) < least
     if standing or late:
         return (
             f"after {last['images']:,} images nothing is being learnt: samples cover {covered:.1%} of the real images, "
@@ -170,7 +172,7 @@ def mode_collapse(history: History) -> str | None:
 )
 def d_overpowers(history: History) -> str | None:
     sure = history.latest("d/wins")
-    if sure > 0.99 and (why := suffering(history)):
+    if sure > 0.99 and (why := suffering(history, POOR)):
         return f"D tells real from generated in {sure:.1%} of all pairs, and G learns nothing from that; {why}"
     return None
 
