@@ -1,6 +1,6 @@
 """What gradient penalties cost, and what they are worth, on `digits`.
 
-    python benchmarks/penalties.py [--images 60000] [--seeds 0 1]
+    python benchmarks/penalties.py [--images 60000] [--seeds 0 1] [--parts time quality]
 
 Steps of all variants are timed in turn, in one process; a ratio is the median over rounds of a variant's time and that
 without a penalty, in the same round. Quality: `mulligan train digits --images N` with the variant, coverage and KID of
@@ -82,15 +82,19 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--images", type=int, default=60_000)
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    arguments.add_argument("--parts", nargs="+", choices=("time", "quality"), default=["time", "quality"])
     options = arguments.parse_args()
-    found: dict[str, dict[str, Any]] = timed()
-    print(json.dumps(found, indent=2), flush=True)
-    for name, terms in VARIANTS.items():
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {name: {} for name in VARIANTS}
+    if "time" in options.parts:
+        for name, ratios in timed().items():
+            found[name] |= ratios
+        RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+    for name, terms in VARIANTS.items() if "quality" in options.parts else ():
         rows = [quality(terms, options.images, seed) for seed in options.seeds]
-        for metric in ("coverage", "recall", "kid"):
-            found[name][metric] = round(statistics.mean(row[metric] for row in rows), 4)
+        means = {key: round(statistics.mean(row[key] for row in rows), 4) for key in ("coverage", "recall", "kid")}
+        found[name] |= means | {"images": options.images, "seeds": options.seeds}
         print(name, found[name], flush=True)
-    RESULTS.write_text(json.dumps({"images": options.images, "seeds": options.seeds, "found": found}, indent=2) + "\n")
+        RESULTS.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":
