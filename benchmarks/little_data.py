@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 import mulligan as mg
+from mulligan.api.build import load_parts
 from mulligan.api.judge import Judge
 from mulligan.augment.operations import Dice, augment
 from mulligan.augment.parts import Augmentation
@@ -98,6 +99,7 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = arguments.parse_args()
     torch.set_num_threads(1)
+    load_parts()
     sets = [("digits", open_data("digits"), "digits", options.counts)]
     if options.signs:
         sets.append(("signs", open_data(options.signs, size=32, labels=True), "random", [200, 1_700]))

@@ -1,11 +1,11 @@
 """What Mulligan does, as functions: the one floor that knows all the others."""
 
 from mulligan.api.build import recipe_named as recipe
+from mulligan.api.choose import inspect
 from mulligan.api.diagnosis import diagnose
 from mulligan.api.runs import Run
 from mulligan.api.runs import Run as load
 from mulligan.api.training import DataOptions, dry_run, train
 from mulligan.api.zoo import describe, recipes
-from mulligan.data import open_data as inspect
 
 __all__ = ["DataOptions", "Run", "describe", "diagnose", "dry_run", "inspect", "load", "recipe", "recipes", "train"]

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import statistics
 import time
+from datetime import datetime, timedelta
 
 import torch
 
@@ -17,6 +18,7 @@ from mulligan.data import ImageData
 from mulligan.engine.budget import images_in, milestones
 from mulligan.engine.guard import remedied
 from mulligan.engine.loop import Game, State, play_step
+from mulligan.engine.memory import peak_memory
 from mulligan.use.sample import draw
 
 CALIBRATE = 3.0  # seconds of steps timed to turn minutes into images
@@ -39,6 +41,17 @@ class Plan:
     parameters: dict[str, int] = dataclasses.field(default_factory=dict)
     images_per_second: float | None = None
     seconds: float | None = None
+    memory: int = 0  # bytes, at the peak so far, which is about that of the run once steps and a look were timed
+
+    def foreseen(self) -> str:
+        """What is to come, in a line; "" where nothing was timed."""
+        if not self.seconds or not self.images_per_second:
+            return ""
+        end = datetime.now() + timedelta(seconds=self.seconds)
+        return (
+            f"{self.budget_images:,} images at {self.images_per_second:,.0f} a second take {self.seconds / 60:.1f} "
+            f"minutes, until {end:%H:%M}, and {self.memory / 2**20:,.0f} MB of memory"
+        )
 
     def budget(self, state: State) -> int:
         """Images that the game is to last. What was lost took time, which a run that was given minutes has less of."""
@@ -100,7 +113,7 @@ def prepare(
         return plan
     rate, per_look, fixed = None, 0.0, 0.0
     if timed or recipe.budget.minutes is not None:
-        rate = _images_per_second(game)
+        rate = images_per_second(game)
         begun = time.monotonic()
         plan.judge.measure(game.ema.net, class_counts=game.class_counts)
         draw_grid(game, seed)
@@ -110,14 +123,16 @@ def prepare(
     step = game.batch * game.d_turns
     images = math.ceil(images / step) * step
     seconds = rate and fixed + images / rate + per_look * len(milestones(images))
-    return dataclasses.replace(plan, budget_images=images, images_per_second=rate, seconds=seconds)
+    return dataclasses.replace(
+        plan, budget_images=images, images_per_second=rate, seconds=seconds, memory=peak_memory(on)
+    )
 
 
-def _images_per_second(game: Game) -> float:
+def images_per_second(game: Game, seconds: float = CALIBRATE) -> float:
     """Speed of a game that is thrown away: the mean of its steps but the first few, which warm up."""
     state, times = State(), []
     begun = time.monotonic()
-    while len(times) < 8 or time.monotonic() - begun < CALIBRATE:
+    while len(times) < 8 or time.monotonic() - begun < seconds:
         start = time.monotonic()
         report = play_step(game, state, budget=1 << 40)
         report["d/adversarial"].sum().item()  # waits for the device

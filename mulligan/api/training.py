@@ -16,7 +16,8 @@ import torch
 from filelock import FileLock, Timeout
 
 from mulligan import __version__
-from mulligan.api.build import recipe_named
+from mulligan.api.build import pick_device, recipe_named
+from mulligan.api.choose import SIDE, Choice, choose
 from mulligan.api.host import Host
 from mulligan.api.plan import Plan, prepare
 from mulligan.api.runs import Run
@@ -26,7 +27,7 @@ from mulligan.core.run import RunFolder, read_json, write_json
 from mulligan.data import ImageData, open_data
 from mulligan.engine import checkpoint
 from mulligan.engine.loop import State, play, restore
-from mulligan.engine.memory import kept_memory, peak_memory
+from mulligan.engine.memory import kept_memory
 from mulligan.use.progress import ProgressLine
 
 FORMAT = 1
@@ -41,6 +42,7 @@ class DataOptions:
     labels: bool = False
     channels: int | None = None
     max_bad: float = 0.10
+    fit: int | None = None
 
 
 @kept_memory()
@@ -67,7 +69,7 @@ def train(
     Args:
         data: "digits", a folder or zip of images, an .npz, or an IDX file.
         out: the run folder; by default one under runs/ that is new, or holds this very run unfinished.
-        recipe: a name (`mulligan zoo`), a .json file or a Recipe; by default "digits".
+        recipe: a name (`mulligan zoo`), a .json file or a Recipe; by default one is chosen (`choose`), and said why.
         minutes, images, epochs, converge: when to stop; whichever comes first. None of them: as the recipe says.
         settings: changes to the recipe by dotted path, {"generator.width": 128}.
         features: feature net for the tracked metric.
@@ -79,6 +81,8 @@ def train(
     """
     started = time.monotonic()
     wanted = with_budget(recipe_named(recipe, settings), minutes, images, epochs, converge)
+    if recipe is None:
+        options = _fitting(options, device)
     path = Path(data)
     spec = str(path.absolute()) if path.exists() and str(data) != "digits" else str(data)  # found from anywhere later
     asked = json.loads(
@@ -86,13 +90,14 @@ def train(
             {
                 "data": {"spec": spec, **dataclasses.asdict(options)},
                 "recipe": wanted.as_json(),
+                "choose": recipe is None,
                 "seed": seed,
                 "features": features,
                 "guard": guard,
             }
         )
     )  # as run.json will hold it, so that the two compare
-    run = RunFolder(out) if out is not None else _free_folder(Path(str(data)).stem, wanted.name, asked)
+    run = RunFolder(out) if out is not None else _free_folder(Path(str(data)).stem, recipe and wanted.name, asked)
     known = _known(run, asked)
     if known and _ended(run):
         _tell(quiet, f"{run.path} is finished already; train longer or otherwise into another --out")
@@ -100,6 +105,11 @@ def train(
     images_of = _open(spec, options, quiet)
     if known and known["data"]["fingerprint"] != images_of.fingerprint:
         raise UserError(f"{data}: its images have changed since {run.path} began; train into another --out")
+    chosen: list[Choice] = []
+    if known:
+        wanted = Recipe.read(read_json(run.recipe), where=str(run.recipe))
+    elif recipe is None:
+        wanted, chosen = choose(wanted, images_of, device=pick_device(device), seed=seed, own=settings or ())
     plan = prepare(
         images_of, wanted, seed=seed, device=device, features=features, guard=guard, started=started, timed=False,
         budget_images=known and known["budget_images"],
@@ -112,7 +122,9 @@ def train(
     with lock:
         if not known:
             write_json(run.recipe, wanted.as_json())
-            write_json(run.run, _description(plan, asked, command))
+            write_json(run.run, _description(plan, asked, chosen, command))
+            for line in filter(None, (*map(str, chosen), plan.foreseen())):
+                _tell(quiet, line)
         _play(run, plan, started, quiet)
     return Run(run.path)
 
@@ -155,13 +167,17 @@ def dry_run(
     """What `train` with the same arguments would do, as JSON: recipe, sizes, time and memory. Writes no run."""
     started = time.monotonic()
     wanted = with_budget(recipe_named(recipe, settings), minutes, images, epochs, converge)
-    images_of = _open(str(data), options, quiet)
+    chosen: list[Choice] = []
+    images_of = _open(str(data), options if recipe else _fitting(options, device), quiet)
+    if recipe is None:
+        wanted, chosen = choose(wanted, images_of, device=pick_device(device), seed=seed, own=settings or ())
     plan = prepare(
         images_of, wanted, seed=seed, device=device, features=features, guard="off", started=started, timed=True
     )
     assert plan.images_per_second and plan.seconds
     return {
         "recipe": wanted.as_json(),
+        "chosen": [choice._asdict() for choice in chosen],
         "data": {"train": len(images_of.train), "heldout": len(images_of.heldout), "shape": list(images_of.shape)},
         "device": str(plan.device),
         "precision": plan.precision,
@@ -169,8 +185,13 @@ def dry_run(
         "budget_images": plan.budget_images,
         "images_per_second": round(plan.images_per_second, 1),
         "predicted_minutes": round(plan.seconds / 60, 2),
-        "predicted_memory_mb": round(peak_memory(plan.device) / 2**20),
+        "predicted_memory_mb": round(plan.memory / 2**20),
     }
+
+
+def _fitting(options: DataOptions, device: str) -> DataOptions:
+    """Where no size is given, one that can be learnt in the time there usually is."""
+    return options if options.size else dataclasses.replace(options, fit=SIDE[pick_device(device).type])
 
 
 def _open(spec: str, options: DataOptions, quiet: bool) -> ImageData:
@@ -190,9 +211,9 @@ def with_budget(
         raise UserError(str(error)) from None
 
 
-def _free_folder(data: str, recipe: str, asked: Mapping[str, Any]) -> RunFolder:
-    """runs/DATA-RECIPE, or the first -2, -3, … that is free or holds this very run unfinished."""
-    base = data if data == recipe else f"{data}-{recipe}"
+def _free_folder(data: str, recipe: str | None, asked: Mapping[str, Any]) -> RunFolder:
+    """runs/DATA[-RECIPE], or the first -2, -3, … that is free or holds this very run unfinished."""
+    base = f"{data}-{recipe}" if recipe else data
     number = 1
     while True:
         run = RunFolder(Path("runs") / (base if number == 1 else f"{base}-{number}"))
@@ -228,12 +249,15 @@ def _ended(run: RunFolder) -> bool:
     return run.summary.exists() and read_json(run.summary).get("status") in ENDED
 
 
-def _description(plan: Plan, asked: Mapping[str, Any], command: Sequence[str]) -> dict[str, Any]:
+def _description(
+    plan: Plan, asked: Mapping[str, Any], chosen: Sequence[Choice], command: Sequence[str]
+) -> dict[str, Any]:
     data = plan.data
     return {
         "format": FORMAT,
         "mulligan": __version__,
         "asked": asked,
+        "chosen": [choice._asdict() for choice in chosen],
         "command": " ".join(command),
         "seed": plan.seed,
         "budget_images": plan.budget_images,

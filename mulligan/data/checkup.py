@@ -62,8 +62,13 @@ def top_sizes(survey: Survey) -> dict[str, int]:
     return shown | ({"other": sum(count for _, count in ranked[SHOWN:])} if len(ranked) > SHOWN else {})
 
 
-def plan(survey: Survey, found: dict[str, Any], *, sized: bool, held_by_hand: bool) -> Iterator[str]:
-    """What training will do, in words, from the other fields of the CheckUp. `sized`: the user gave the size."""
+def plan(
+    survey: Survey, found: dict[str, Any], *, native: tuple[int, int], sized: bool, held_by_hand: bool
+) -> Iterator[str]:
+    """What training will do, in words, from the other fields of the CheckUp.
+
+    `native` is the most frequent size; `sized`: the user gave the size.
+    """
     channels, height, width = found["shape"].values()
     total = survey.sizes.total()
     yield f"see {found['train']:,} images, {COLOURS[channels]}, {height} x {width}"
@@ -81,7 +86,12 @@ def plan(survey: Survey, found: dict[str, Any], *, sized: bool, held_by_hand: bo
         smaller = sum(count for (h, w), count in survey.sizes.items() if h < height or w < width)
         enlarged = f" ({smaller:,} of them smaller, so enlarged)" if smaller else ""
         yield f"bring {total - same:,} images of another size{enlarged} to {height} x {width}, each {RESIZE_RULE}"
-    if not sized and same <= total / 2:
+    if not sized and (height, width) != native:
+        yield (
+            f"take that size because most are {native[0]} x {native[1]}, which networks cannot halve as often as they "
+            "must, or see too few of in the time; --size sets another"
+        )
+    elif not sized and same <= total / 2:
         yield f"take that size because it is the most frequent, but only {same:,} images have it; --size sets another"
     others = Counter({COLOURS[n]: count for n, count in survey.channels.items() if n != channels})
     if others:

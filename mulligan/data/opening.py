@@ -31,6 +31,7 @@ def open_data(
     labels: bool = False,
     channels: int | None = None,
     max_bad: float = 0.10,
+    fit: int | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> ImageData:
@@ -39,6 +40,8 @@ def open_data(
     Args:
         spec: "digits" (5,000 of MNIST, with labels), or the path of a folder, .zip, .npz, IDX file or folder of those.
         size: height and width that all images are brought to, by `decode.RESIZE_RULE`; by default the most frequent.
+        fit: without a `size`, the shorter side of the most frequent one is brought to at most this, and both sides to
+            multiples that networks can halve (`fitted`).
         labels: sub-folders are classes. Arrays carry their labels anyway; without any, it is an error to ask for them.
         channels: 1, 3 or 4; by default what most images are.
         max_bad: share of the image files, 0 to 1, that may be unusable; they are listed in the check-up and skipped.
@@ -50,19 +53,20 @@ def open_data(
             a cache that cannot be written.
     """
     target = _checked_size(size)
+    fit = None if target else fit
     if channels not in (None, *CHANNELS):
         raise UserError(f"--channels {channels}: valid: {', '.join(map(str, CHANNELS))}")
     if not 0 <= max_bad <= 1:
         raise UserError(f"--max-bad {max_bad}: a share of the files, 0 to 1")
     source = find(spec, labels)
-    asked = repr((FORMAT, source.kind, str(source.path), source.stamp, target, channels))
+    asked = repr((FORMAT, source.kind, str(source.path), source.stamp, target, channels, *([fit] if fit else [])))
     key = hashlib.blake2b(asked.encode(), digest_size=12).hexdigest()
     folder = cache_root(cache) / f"{source.kind}-{key}"
 
     def write(draft: Path) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file is in the check-up
-            build(source, draft, target, channels, max_bad, progress or (lambda done, total: None))
+            build(source, draft, target, channels, max_bad, progress or (lambda done, total: None), fit)
 
     data = ensure(folder, lambda made: load(made, source.name), write)
     checkup.refuse_too_bad(str(source.path), data.checkup.files, data.checkup.unreadable, max_bad)
@@ -114,11 +118,13 @@ def build(
     channels: int | None,
     max_bad: float,
     progress: Progress,
+    fit: int | None = None,
 ) -> None:
     """Decode a source into the folder `draft`."""
     survey = source.survey(progress)
     checkup.refuse_too_bad(str(source.path), source.files, source.bad, max_bad)
-    height, width = target or _most_frequent_size(survey)
+    native = _most_frequent_size(survey)
+    height, width = target or (fitted(*native, fit) if fit else native)
     channels = channels or max(CHANNELS, key=lambda n: (survey.channels[n], n))
     shape = (channels, height, width)
     require_space(draft, survey.sizes.total() * height * width * channels)
@@ -164,11 +170,26 @@ def build(
         "ignored": source.ignored,
         "resize": RESIZE_RULE,
     }  # fmt: skip
-    found["plan"] = list(checkup.plan(survey, found, sized=target is not None, held_by_hand=source.heldout is not None))
+    found["plan"] = list(
+        checkup.plan(survey, found, native=native, sized=target is not None, held_by_hand=source.heldout is not None)
+    )
     content = hashlib.blake2b(repr((shape, classes)).encode(), digest_size=16)
     content.update(digests)
     content.update(b"" if ids is None else ids.tobytes())
     save_about(draft, checkup.CheckUp(**found), content.hexdigest(), ids, heldout)
+
+
+def fitted(height: int, width: int, most: int) -> tuple[int, int]:
+    """The nearest (height, width) whose shorter side is from 16 to `most`, in steps of an eighth of a power of two.
+
+    >>> fitted(28, 28, 64), fitted(50, 50, 64), fitted(480, 640, 64)
+    ((28, 28), (48, 48), (64, 88))
+    """
+    shorter = min(height, width)
+    wanted = min(max(shorter, 16), most)
+    step = max(4, (1 << (wanted - 1).bit_length()) // 8)
+    height, width = (max(16, round(side * wanted / shorter / step) * step) for side in (height, width))
+    return height, width
 
 
 def _most_frequent_size(survey: Survey) -> tuple[int, int]:

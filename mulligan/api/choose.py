@@ -1,0 +1,127 @@
+"""Choosing what the user did not: networks and numbers for these data, on this machine, in this time, and why.
+
+A choice is a change to the recipe in the form of `--set`, with its reason. What the user set is left alone. Networks
+are chosen by timed steps, and might come out otherwise another time, so what was chosen is kept with the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from mulligan.api.build import build_game, pick_device, pick_precision
+from mulligan.api.plan import images_per_second
+from mulligan.core.recipe import Recipe
+from mulligan.data import ImageData, open_data
+
+SIDE = {"cpu": 64, "mps": 128, "cuda": 256}  # larger images are brought to this: they would be seen too seldom
+WIDTHS = (32, 48, 64, 96, 128)  # of G; D has half
+ENOUGH = 300_000  # images that the narrowest want before wider ones are worth their time; wider: as the square
+TIMED = 1.0  # seconds of steps that each is timed by
+GAMMA = 0.5 / 28**2  # R1's weight per pixel: what suits 28x28
+OFTEN = 20  # epochs from which D would know its images by heart, were they not augmented
+AUGMENT = {"augment": "ada", "augment.operations": "shift,scale,stretch,slide,brightness,contrast"}
+
+
+def inspect(
+    data: str | Path,
+    *,
+    size: int | tuple[int, int] | None = None,
+    labels: bool = False,
+    channels: int | None = None,
+    max_bad: float = 0.10,
+) -> ImageData:
+    """The data set as training sees it where no recipe is named; arguments and errors are those of `open_data`."""
+    fit = SIDE[pick_device().type]
+    return open_data(data, size=size, labels=labels, channels=channels, max_bad=max_bad, fit=fit)
+
+
+class Choice(NamedTuple):
+    """Settings as `--set` takes them, and the reason."""
+
+    settings: dict[str, Any]
+    why: str
+
+    def __str__(self) -> str:
+        return f"chosen: {' '.join(f'{path}={value}' for path, value in self.settings.items())}: {self.why}"
+
+
+def choose(
+    recipe: Recipe, data: ImageData, *, device: torch.device, seed: int, own: Collection[str] = ()
+) -> tuple[Recipe, list[Choice]]:
+    """The recipe made to fit, and what was changed in it. `own` are the paths that the user set."""
+    chosen: list[Choice] = []
+
+    def free(*paths: str) -> bool:
+        return not any(_touches(path, mine) for path in paths for mine in own)
+
+    def take(choice: Choice) -> None:
+        nonlocal recipe
+        recipe = recipe.with_set(choice.settings)
+        chosen.append(choice)
+
+    def lasts(settings: Mapping[str, Any] = {}) -> float:
+        return _images(recipe.with_set(settings), data, device, seed)
+
+    if free("terms.r1.weight"):
+        take(_penalty(data))
+    if free("generator.width", "discriminator.width"):
+        take(_networks(lasts))
+    if free("augment"):
+        take(_augmentation(lasts() / len(data.train)))
+    return dataclasses.replace(recipe, name="auto"), chosen
+
+
+def _touches(path: str, mine: str) -> bool:
+    """Whether one of two dotted paths holds the other."""
+    return f"{path}.".startswith(f"{mine}.") or f"{mine}.".startswith(f"{path}.")
+
+
+def _images(recipe: Recipe, data: ImageData, device: torch.device, seed: int) -> float:
+    """How many images a recipe's budget lasts for, about. Only minutes need timing."""
+    budget = recipe.budget
+    limits = [budget.images or math.inf, (budget.epochs or math.inf) * len(data.train)]
+    if budget.minutes is not None:
+        precision = pick_precision(recipe.precision, device)
+        game = build_game(recipe, data, seed=seed, device=device, precision=precision)
+        limits.append(60 * budget.minutes * images_per_second(game, TIMED))
+    return min(limits)
+
+
+def _penalty(data: ImageData) -> Choice:
+    """R1 by the number of pixels: the more share a change of the picture, the smaller the gradient by each."""
+    _, height, width = data.shape
+    return Choice(
+        {"terms.r1.weight": float(f"{GAMMA * height * width:.2g}")}, f"in proportion to {height} x {width} pixels"
+    )
+
+
+def _networks(lasts: Callable[[dict[str, Any]], float]) -> Choice:
+    """The widest that are shown enough images in the time: wide ones make more of each, and see fewer."""
+    chosen: dict[str, Any] = {}
+    why = ""
+    for width in WIDTHS:
+        settings = {"generator.width": width, "discriminator.width": width // 2}
+        images, wanted = lasts(settings), ENOUGH * (width / WIDTHS[0]) ** 2
+        if chosen and images < wanted:
+            why += f"; of width {width}, which wants {_about(wanted)}, {_about(images)}"
+            break
+        chosen, why = settings, f"{_about(images)} images can be shown in the time"
+    return Choice(chosen, why)
+
+
+def _about(count: float) -> str:
+    """Two digits of it: a timed number is no better known."""
+    return f"{float(f'{count:.2g}'):,.0f}"
+
+
+def _augmentation(epochs: float) -> Choice:
+    """Adaptive where D would else go by heart; without the operations that would show in what is generated."""
+    if epochs < OFTEN:
+        return Choice({"augment": "none"}, f"each image is shown {epochs:.1f} times: not by heart yet")
+    return Choice(AUGMENT, f"each image is shown {epochs:,.0f} times")

@@ -1,0 +1,110 @@
+"""What is chosen where no recipe is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mulligan as mg
+from mulligan.api import choose as choosing
+from mulligan.api.build import recipe_named
+from mulligan.api.choose import choose
+from mulligan.api.training import with_budget
+from mulligan.core.recipe import Recipe
+from mulligan.data import ImageData, open_data
+from mulligan.data.opening import fitted
+from mulligan.models.shuffle import doublings
+
+CPU = torch.device("cpu")
+
+
+def chosen(data: ImageData, *, own: dict[str, Any] = {}, **budget: Any) -> Recipe:
+    limits = {"minutes": None, "images": None, "epochs": None, "converge": False} | budget
+    recipe, _ = choose(with_budget(recipe_named(None, own), **limits), data, device=CPU, seed=0, own=own)
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageData:
+    return open_data("digits")
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that plays 1,000 images a second at width 32, and fewer by its square where it is wider."""
+
+    def rate(game: Any, seconds: float) -> float:
+        return 1000 * (32 / game.g.net.grid[0]) ** 2
+
+    monkeypatch.setattr(choosing, "images_per_second", rate)
+
+
+@pytest.mark.usefixtures("fast")
+def test_more_time_buys_wider_networks(digits: ImageData) -> None:
+    widths = [chosen(digits, minutes=minutes).generator.options["width"] for minutes in (0.1, 5, 30, 120, 1e6)]
+    assert widths == sorted(widths) and widths[0] == choosing.WIDTHS[0] and widths[-1] == choosing.WIDTHS[-1]
+    assert len(set(widths)) > 3
+
+
+@pytest.mark.usefixtures("fast")
+def test_images_shown_often_are_augmented(digits: ImageData) -> None:
+    count = len(digits.train)
+    assert chosen(digits, images=count).augment.name == "none"
+    assert chosen(digits, epochs=200).augment.name == "ada"
+    assert chosen(digits, minutes=60).augment.name == "ada"
+
+
+def test_the_penalty_goes_by_the_pixels(digits: ImageData, tmp_path: Path) -> None:
+    np.savez(tmp_path / "large.npz", images=np.random.default_rng(0).integers(0, 256, (30, 56, 56, 1), np.uint8))
+    weights = [chosen(data, images=100).terms["r1"].weight for data in (digits, open_data(tmp_path / "large.npz"))]
+    assert weights == [0.5, 2.0]
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{"generator.width": 8}, {"generator": "dcgan"}, {"terms.r1": "none"}, {"terms.r1.weight": 3}, {"augment": "apa"}],
+)
+def test_what_the_user_set_is_left_alone(own: dict[str, Any], digits: ImageData) -> None:
+    wanted, got = recipe_named(None, own), chosen(digits, own=own, epochs=100)
+    if "terms" in "".join(own):
+        assert got.terms == wanted.terms
+    elif "augment" in own:
+        assert got.augment == wanted.augment
+    else:
+        assert (got.generator, got.discriminator) == (wanted.generator, wanted.discriminator)
+
+
+def test_sizes_are_fitted_to_what_networks_can_halve() -> None:
+    assert fitted(28, 28, 64) == (28, 28) and fitted(32, 32, 64) == (32, 32) and fitted(64, 64, 64) == (64, 64)
+    assert fitted(480, 640, 64) == (64, 88) and fitted(8, 8, 64) == (16, 16)
+    for most in choosing.SIDE.values():
+        for height in range(1, 600, 7):
+            for width in (height, height * 3 // 4 + 1, height * 2):
+                doublings((3, *fitted(height, width, most)))
+
+
+def test_a_folder_of_odd_sizes_needs_no_recipe_and_no_size(tmp_path: Path) -> None:
+    dice = np.random.default_rng(0)
+    (tmp_path / "pictures").mkdir()
+    for i in range(24):
+        Image.fromarray(dice.integers(0, 256, (50, 133, 3), np.uint8)).save(tmp_path / "pictures" / f"{i}.png")
+    assert mg.inspect(tmp_path / "pictures").shape == (3, 48, 136)
+    run = mg.train(tmp_path / "pictures", out=tmp_path / "run", images=64, settings={"batch": 8}, quiet=True)
+    assert run.recipe.name == "auto" and run.sample(2).shape == (2, 3, 48, 136)
+    assert run.description["chosen"] and all(choice["why"] for choice in run.description["chosen"])
+    assert run.evaluate(samples=20)["metrics"]
+
+
+def test_a_run_goes_on_as_was_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train() -> mg.Run:
+        return mg.train("digits", out=tmp_path / "run", minutes=0.02, settings={"batch": 8}, quiet=True)
+
+    recipe = train().recipe
+    (tmp_path / "run" / "summary.json").unlink()  # as if killed before the end
+    monkeypatch.setattr(choosing, "images_per_second", lambda *_: 1e9)  # the machine is faster this time
+    assert train().recipe == recipe
