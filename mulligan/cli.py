@@ -109,7 +109,7 @@ def cli() -> None:
 @cli.command()
 @click.argument("data")
 @click.option("--out", type=RUN, help="Run folder; by default a new one under runs/. The same command again resumes.")
-@click.option("--recipe", help="Name (see `mulligan zoo`) or a .json file.  [default: digits]")
+@click.option("--recipe", help="Name (see `mulligan zoo`) or a .json file.  [default: chosen to fit]")
 @click.option("--minutes", type=float, help="Stop after this time,")
 @click.option("--images", type=int, help="or after this many images shown to the discriminator,")
 @click.option("--epochs", type=float, help="or after this many passes over the data, whichever comes first.")

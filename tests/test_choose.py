@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from mulligan.models.shuffle import doublings
 CPU = torch.device("cpu")
 
 
-def chosen(data: ImageData, *, own: dict[str, Any] = {}, **budget: Any) -> Recipe:
+def chosen(data: ImageData, *, own: Mapping[str, Any] = MappingProxyType({}), **budget: Any) -> Recipe:
     limits = {"minutes": None, "images": None, "epochs": None, "converge": False} | budget
     recipe, _ = choose(with_budget(recipe_named(None, own), **limits), data, device=CPU, seed=0, own=own)
     return recipe
