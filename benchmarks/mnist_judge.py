@@ -1,0 +1,102 @@
+"""A judge of digits that Mulligan does not have: what samples score against MNIST images that are not shipped.
+
+A small convolutional network trained on 45,000 images of MNIST's training set; the reference is 5,000 others, none of
+which is among the 5,000 digits that Mulligan ships. It is trained once (three minutes) and kept in a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mulligan.core.batch import to_float
+from mulligan.data import open_data
+from mulligan.metrics.distances import measure
+
+COUNT = 5_000  # reference images, and samples
+PROTOCOL = f"{COUNT} samples against {COUNT} images of MNIST that are not shipped; k=5"
+
+
+class Net(nn.Module):
+    """A classifier of digits; its 128 penultimate activations are the features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        def conv(a: int, b: int) -> list[nn.Module]:
+            return [nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU()]
+
+        pool = nn.MaxPool2d(2)
+        self.trunk = nn.Sequential(*conv(1, 32), *conv(32, 32), pool, *conv(32, 64), *conv(64, 64), pool, nn.Flatten())
+        self.dense, self.head = nn.Linear(64 * 49, 128), nn.Linear(128, 10)
+
+    def features(self, images: Tensor) -> Tensor:
+        return F.relu(self.dense(self.trunk(images)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(F.dropout(self.features(images), 0.3, self.training))
+
+
+def trained(images: Tensor, labels: Tensor, epochs: int = 3, batch: int = 128) -> Net:
+    torch.manual_seed(0)
+    net = Net().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(net.parameters(), fused=True)
+    steps = epochs * (len(images) // batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    for _ in range(epochs):
+        for some in torch.randperm(len(images)).split(batch)[: len(images) // batch]:
+            shift = tuple(torch.randint(-2, 3, (2,)).tolist())
+            loss = F.cross_entropy(net(torch.roll(to_float(images[some]), shift, (2, 3))), labels[some])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return net.eval()
+
+
+def add_options(arguments: argparse.ArgumentParser) -> None:
+    arguments.add_argument("--mnist", required=True, help="folder with MNIST's training set as IDX files")
+    arguments.add_argument("--judge", type=Path, default=Path(tempfile.gettempdir()) / "mulligan-judge.pt")
+
+
+class MnistJudge:
+    """`others` are 5,000 further images, which show what real ones score."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        digits, mnist = open_data("digits"), open_data(options.mnist)
+        self.shipped = digits.images(np.arange(digits.count))
+        known = {image.numpy().tobytes() for image in self.shipped}
+        everything, labels = mnist.images(np.arange(mnist.count)), mnist.label_of(np.arange(mnist.count))
+        fresh = np.array([i for i, image in enumerate(everything) if image.numpy().tobytes() not in known])
+        np.random.default_rng(0).shuffle(fresh)
+        reference, self.others = everything[fresh[:COUNT]], everything[fresh[COUNT : 2 * COUNT]]
+        self.unseen = np.setdiff1d(np.arange(mnist.count), fresh[:COUNT])  # what may be trained on
+        if options.judge.exists():
+            self.net = Net().eval()
+            self.net.load_state_dict(torch.load(options.judge, weights_only=True))
+        else:
+            learn = np.setdiff1d(np.arange(mnist.count), fresh[: 2 * COUNT + 5_000])
+            self.net = trained(everything[learn], labels[learn])
+            torch.save(self.net.state_dict(), options.judge)
+        self.real, classes = self._look(reference)
+        self.accuracy = (classes == labels[fresh[:COUNT]]).float().mean().item()
+
+    @torch.inference_mode()
+    def _look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and class of every image."""
+        features = torch.cat([self.net.features(to_float(some)) for some in images.split(500)])
+        return features, self.net.head(features).argmax(1)
+
+    def score(self, images: Tensor) -> dict[str, Any]:
+        """uint8 (N, 1, 28, 28) -> the measures, and the share of the rarest digit."""
+        features, classes = self._look(images)
+        found = measure(self.real, features)
+        found["least_class_share"] = torch.bincount(classes, minlength=10).min().item() / len(images)
+        return {name: round(value, 4) for name, value in found.items()}
