@@ -117,15 +117,8 @@ def plain_pytorch(shared: bool = False) -> float:
     return timed(step)
 
 
-def tensorflow(policy: str = "float32") -> float:
-    """The TensorFlow DCGAN tutorial's networks and its compiled train step."""
-    import os
-
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    import tensorflow as tf
+def tensorflow_networks():
     from tensorflow.keras import Sequential, layers
-
-    tf.keras.mixed_precision.set_global_policy(policy)
 
     G = Sequential([
         layers.Input((100,)), layers.Dense(12544, use_bias=False), layers.BatchNormalization(), layers.LeakyReLU(0.3),
@@ -138,6 +131,18 @@ def tensorflow(policy: str = "float32") -> float:
         layers.Input((28, 28, 1)), layers.Conv2D(64, 5, 2, "same"), layers.LeakyReLU(0.3), layers.Dropout(0.3),
         layers.Conv2D(128, 5, 2, "same"), layers.LeakyReLU(0.3), layers.Dropout(0.3), layers.Flatten(), layers.Dense(1),
     ])  # fmt: skip
+    return G, D
+
+
+def tensorflow(policy: str = "float32") -> float:
+    """The TensorFlow DCGAN tutorial's networks and its compiled train step."""
+    import os
+
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import tensorflow as tf
+
+    tf.keras.mixed_precision.set_global_policy(policy)
+    G, D = tensorflow_networks()
     bce = tf.keras.losses.BinaryCrossentropy(from_logits=True)
     g_opt, d_opt = tf.keras.optimizers.Adam(1e-4), tf.keras.optimizers.Adam(1e-4)
     batches = iter(tf.data.Dataset.from_tensor_slices(digits()).shuffle(8 * BATCH).batch(BATCH, True).repeat())

@@ -1,0 +1,232 @@
+"""Quality over time on two cores: Mulligan, and what a user would pick instead, on the same digits.
+
+    python benchmarks/time_to_quality.py --mnist DIR --tensorflow PYTHON [--minutes 15] [--ours 0.5 1 1.5 3 5 10]
+
+Contenders, each in a process of its own and alone on the machine: the TensorFlow tutorial's DCGAN, the same networks
+in plain PyTorch with Adam 2e-4 and beta1 0.5, and WGAN-GP with the textbook settings (five critic steps, penalty 10,
+Adam 1e-4, betas 0 and 0.9). They train on the 4,500 digits that Mulligan trains on; every minute of their training
+5,000 samples are kept. Mulligan's schedules end with its budget, so each of its points is a run of its own.
+
+All are judged by `mnist_judge`. Contenders that are there already are not run again. Writes
+benchmarks/results/time_to_quality.json and .png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results" / "time_to_quality.json"
+COUNT, DRAW = 5_000, 500
+Sampler = Callable[[int], np.ndarray]  # n -> uint8 (n, 28, 28)
+
+
+def batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Endless shuffled batches of float32 (size, 28, 28) in [-1, 1]."""
+    dice = np.random.default_rng(0)
+    scaled = images.astype("float32") / 127.5 - 1
+    while True:
+        order = dice.permutation(len(scaled))
+        for start in range(0, len(order) - size + 1, size):
+            yield scaled[order[start : start + size]]
+
+
+def tensorflow(images: np.ndarray) -> tuple[Callable[[], None], Sampler]:
+    """The TensorFlow DCGAN tutorial: networks, Adam 1e-4, batch 256, compiled step."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import tensorflow as tf
+    from speed import tensorflow_networks
+
+    tf.random.set_seed(0)
+    G, D = tensorflow_networks()
+    bce = tf.keras.losses.BinaryCrossentropy(from_logits=True)
+    g_opt, d_opt = tf.keras.optimizers.Adam(1e-4), tf.keras.optimizers.Adam(1e-4)
+    data = batches(images, 256)
+
+    @tf.function
+    def train_step(real: Any) -> None:
+        with tf.GradientTape() as g_tape, tf.GradientTape() as d_tape:
+            fake = G(tf.random.normal([256, 100]), training=True)
+            on_real, on_fake = D(real, training=True), D(fake, training=True)
+            g_loss = bce(tf.ones_like(on_fake), on_fake)
+            d_loss = bce(tf.ones_like(on_real), on_real) + bce(tf.zeros_like(on_fake), on_fake)
+        g_opt.apply_gradients(zip(g_tape.gradient(g_loss, G.trainable_variables), G.trainable_variables, strict=True))
+        d_opt.apply_gradients(zip(d_tape.gradient(d_loss, D.trainable_variables), D.trainable_variables, strict=True))
+
+    def sample(n: int) -> np.ndarray:
+        return ((G(tf.random.normal([n, 100]), training=False).numpy()[..., 0] + 1) * 127.5).round().astype("uint8")
+
+    return lambda: train_step(tf.constant(next(data)[..., None])), sample
+
+
+def _torch_sampler(G: Any) -> Sampler:
+    import torch
+
+    @torch.no_grad()
+    def sample(n: int) -> np.ndarray:
+        G.eval()
+        made = G(torch.randn(n, 100))[:, 0]
+        G.train()
+        return ((made + 1) * 127.5).round().byte().numpy()
+
+    return sample
+
+
+def plain_pytorch(images: np.ndarray) -> tuple[Callable[[], None], Sampler]:
+    """The same networks, Adam 2e-4 with beta1 0.5 (Radford 2015), batch 64."""
+    import torch
+    from speed import plain_networks
+    from torch.nn.functional import binary_cross_entropy_with_logits as bce
+
+    torch.manual_seed(0)
+    G, D = plain_networks()
+    g_opt, d_opt = (torch.optim.Adam(net.parameters(), 2e-4, (0.5, 0.999)) for net in (G, D))
+    data, one, zero = batches(images, 64), torch.ones(64, 1), torch.zeros(64, 1)
+
+    def step() -> None:
+        fake = G(torch.randn(64, 100))
+        d_loss = bce(D(torch.from_numpy(next(data))[:, None]), one) + bce(D(fake.detach()), zero)
+        d_opt.zero_grad()
+        d_loss.backward()
+        d_opt.step()
+        g_loss = bce(D(fake), one)
+        g_opt.zero_grad()
+        g_loss.backward()
+        g_opt.step()
+
+    return step, _torch_sampler(G)
+
+
+def wgan_gp(images: np.ndarray) -> tuple[Callable[[], None], Sampler]:
+    """Gulrajani 2017, algorithm 1 and table 1, on the same networks, the critic without dropout; batch 64."""
+    import torch
+    from speed import plain_networks
+
+    torch.manual_seed(0)
+    G, D = plain_networks()
+    D = torch.nn.Sequential(*(layer for layer in D if not isinstance(layer, torch.nn.Dropout)))
+    g_opt, d_opt = (torch.optim.Adam(net.parameters(), 1e-4, (0.0, 0.9)) for net in (G, D))
+    data = batches(images, 64)
+
+    def step() -> None:
+        for _ in range(5):
+            real = torch.from_numpy(next(data))[:, None]
+            with torch.no_grad():
+                fake = G(torch.randn(64, 100))
+            mixed = torch.lerp(real, fake, torch.rand(64, 1, 1, 1)).requires_grad_()
+            (slope,) = torch.autograd.grad(D(mixed).sum(), mixed, create_graph=True)
+            loss = D(fake).mean() - D(real).mean() + 10 * (slope.flatten(1).norm(dim=1) - 1).square().mean()
+            d_opt.zero_grad()
+            loss.backward()
+            d_opt.step()
+        g_opt.zero_grad()
+        (-D(G(torch.randn(64, 100))).mean()).backward()
+        g_opt.step()
+
+    return step, _torch_sampler(G)
+
+
+RIVALS = {"tensorflow tutorial": tensorflow, "plain pytorch": plain_pytorch, "wgan-gp": wgan_gp}
+
+
+def contend(name: str, minutes: float, folder: Path) -> None:
+    """Train on digits.npz of `folder`; after each minute of training, write samples-SECONDS.npy there."""
+    step, sample = RIVALS[name](np.load(folder / "digits.npy"))
+    spent, marks = 0.0, [60.0 * m for m in range(1, int(minutes) + 1)]
+    while marks:
+        begun = time.perf_counter()
+        step()
+        spent += time.perf_counter() - begun
+        if spent >= marks[0]:
+            drawn = np.concatenate([sample(DRAW) for _ in range(COUNT // DRAW)])
+            np.save(folder / f"samples-{marks.pop(0):g}.npy", drawn)
+
+
+def scored(judge: Any, images: np.ndarray) -> dict[str, float]:
+    import torch
+
+    return judge.score(torch.from_numpy(images).reshape(-1, 1, 28, 28))
+
+
+def rival(name: str, options: argparse.Namespace, judge: Any) -> list[dict[str, float]]:
+    import torch
+
+    from mulligan.data import open_data
+
+    python = options.tensorflow if name.startswith("tensorflow") else sys.executable
+    with tempfile.TemporaryDirectory() as path:
+        folder, data = Path(path), open_data("digits")
+        np.save(folder / "digits.npy", data.images(data.train)[:, 0].to(torch.uint8).numpy())
+        order = [python, __file__, "--mnist", "", "--contender", name, "--folder", path]
+        subprocess.run([*order, "--minutes", str(options.minutes)], check=True)
+        found = {float(file.stem.split("-")[1]): np.load(file) for file in folder.glob("samples-*.npy")}
+    return [{"minutes": seconds / 60, **scored(judge, found[seconds])} for seconds in sorted(found)]
+
+
+def ours(minutes: float, judge: Any) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        mulligan = [sys.executable, "-m", "mulligan"]
+        train = [*mulligan, "train", "digits", "--minutes", str(minutes), "--out", f"{folder}/run", "--json"]
+        summary = json.loads(subprocess.run(train, check=True, stdout=subprocess.PIPE).stdout)
+        out = f"{folder}/samples.npz"
+        subprocess.run([*mulligan, "sample", f"{folder}/run", "-n", str(COUNT), "--out", out], check=True)
+        return {"minutes": round(summary["seconds"] / 60, 3), **scored(judge, np.load(out)["images"])}
+
+
+def draw(found: dict[str, list[dict[str, float]]]) -> None:
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    for axis, metric in zip(axes, ("coverage", "recall"), strict=True):
+        for name, rows in found.items():
+            axis.plot([row["minutes"] for row in rows], [row[metric] for row in rows], ".-", label=name)
+        axis.set(xscale="log", xlabel="minutes on two cores", title=metric, ylim=(0, 1))
+        axis.grid(alpha=0.3)
+    axes[0].legend()
+    figure.savefig(RESULTS.with_suffix(".png"), dpi=110)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--mnist", required=True, help="folder with MNIST's training set as IDX files")
+    arguments.add_argument("--judge", type=Path, default=Path(tempfile.gettempdir()) / "mulligan-judge.pt")
+    arguments.add_argument("--tensorflow", default=sys.executable, help="interpreter that has TensorFlow")
+    arguments.add_argument("--minutes", type=float, default=15)
+    arguments.add_argument("--ours", type=float, nargs="*", default=[0.5, 1, 1.5, 3, 5, 10])
+    arguments.add_argument("--rivals", nargs="*", default=list(RIVALS), choices=list(RIVALS))
+    arguments.add_argument("--contender", help=argparse.SUPPRESS)
+    arguments.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = arguments.parse_args()
+    if options.contender:
+        contend(options.contender, options.minutes, options.folder)
+        return
+    from mnist_judge import MnistJudge
+
+    judge = MnistJudge(options)
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in options.rivals:
+        if name not in found:
+            found[name] = rival(name, options, judge)
+            RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+    if options.ours:
+        found["mulligan"] = []
+    for minutes in options.ours:
+        found["mulligan"].append(ours(minutes, judge))
+        RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+    draw(found)
+    for name, rows in found.items():
+        print(f"{name:22s}", "  ".join(f"{row['minutes']:.3g} min {row['coverage']:.3f}" for row in rows))
+
+
+if __name__ == "__main__":
+    main()
