@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -136,7 +135,7 @@ def train(
 ) -> int:  # fmt: skip
     """Train on DATA: "digits", a folder or zip of images, an .npz, or an IDX file."""
     from mulligan import api
-    from mulligan.core.recipe import parse_setting
+    from mulligan.core.recipe import parse_setting, typed
 
     changes = dict(map(parse_setting, settings))
     if labels and "task" not in changes:
@@ -152,6 +151,8 @@ def train(
             _print_json(foreseen)
         else:
             print(json.dumps(foreseen.pop("recipe"), indent=2))
+            for choice in foreseen.pop("chosen"):
+                print(f"chosen: {typed(choice['settings'])}: {choice['why']}")
             _print_table([(name.replace("_", " "), str(value)) for name, value in foreseen.items()])
         return OK
     run = api.train(data, out=out, guard=guard, command=["mulligan", *sys.argv[1:]], **common)
@@ -233,6 +234,7 @@ def evaluate(
 def diagnose(run: Path, as_json: bool) -> None:
     """Say what went wrong in RUN, finished or not, what the guard did, and what to try."""
     from mulligan import api
+    from mulligan.core.recipe import typed
 
     found = api.diagnose(run)
     if as_json:
@@ -242,23 +244,17 @@ def diagnose(run: Path, as_json: bool) -> None:
     for rewind in found["rewinds"]:
         print(f"\nrewound from {rewind['images']:,} to {rewind['to']:,} images: {rewind['finding']}")
         print(f"  {rewind['evidence']}")
-        print(f"  then: {rewind['remedy']} {_settings(rewind['settings'])}")
+        print(f"  then: {rewind['remedy']} {typed(rewind['settings'])}")
     if not found["findings"]:
         print("\nnothing is wrong with it, as far as its numbers tell")
     for finding in found["findings"]:
         print(f"\n{finding['name']}\n  {finding['why']}")
         for cure in finding["remedies"]:
-            print(f"  to try: {cure['words']}\n    {_settings(cure['settings'])}")
+            print(f"  to try: {cure['words']}\n    {typed(cure['settings'])}")
         if finding["hint"]:
             print(f"  to try: {finding['hint']}")
     if found["best"]:
         print(f"\nthe best checkpoint, after {found['best']:,} images, is what `mulligan sample {run}` uses")
-
-
-def _settings(settings: dict[str, Any]) -> str:
-    """As they are typed."""
-    typed = {path: value if isinstance(value, str) else json.dumps(value) for path, value in settings.items()}
-    return " ".join(f"--set {shlex.quote(f'{path}={value}')}" for path, value in typed.items())
 
 
 @cli.command()

@@ -16,7 +16,7 @@ import torch
 
 from mulligan.api.build import build_game, pick_device, pick_precision
 from mulligan.api.plan import images_per_second
-from mulligan.core.recipe import Recipe
+from mulligan.core.recipe import Recipe, typed
 from mulligan.data import ImageData, open_data
 
 SIDE = {"cpu": 64, "mps": 128, "cuda": 256}  # larger images are brought to this: they would be seen too seldom
@@ -48,7 +48,7 @@ class Choice(NamedTuple):
     why: str
 
     def __str__(self) -> str:
-        return f"chosen: {' '.join(f'{path}={value}' for path, value in self.settings.items())}: {self.why}"
+        return f"chosen: {typed(self.settings)}: {self.why}"
 
 
 def choose(
@@ -109,9 +109,9 @@ def _networks(lasts: Callable[[dict[str, Any]], float]) -> Choice:
         settings = {"generator.width": width, "discriminator.width": width // 2}
         images, wanted = lasts(settings), ENOUGH * (width / WIDTHS[0]) ** 2
         if chosen and images < wanted:
-            why += f"; of width {width}, which wants {_about(wanted)}, {_about(images)}"
+            why += f"; width {width} would be shown {_about(images)} of the {_about(wanted)} that it wants"
             break
-        chosen, why = settings, f"{_about(images)} images can be shown in the time"
+        chosen, why = settings, f"the budget is {_about(images)} images"
     return Choice(chosen, why)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
@@ -274,3 +275,9 @@ def parse_setting(text: str) -> tuple[str, Any]:
     except json.JSONDecodeError:
         value = raw.strip()
     return path.strip(), value
+
+
+def typed(settings: Mapping[str, Any]) -> str:
+    """Settings as they are typed: what `parse_setting` reads."""
+    words = {path: value if isinstance(value, str) else json.dumps(value) for path, value in settings.items()}
+    return " ".join(f"--set {shlex.quote(f'{path}={value}')}" for path, value in words.items())
