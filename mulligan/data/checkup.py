@@ -87,10 +87,9 @@ def plan(
         enlarged = f" ({smaller:,} of them smaller, so enlarged)" if smaller else ""
         yield f"bring {total - same:,} images of another size{enlarged} to {height} x {width}, each {RESIZE_RULE}"
     if not sized and (height, width) != native:
-        yield (
-            f"take that size because most are {native[0]} x {native[1]}, which networks cannot halve as often as they "
-            "must, or see too few of in the time; --size sets another"
-        )
+        large = min(native) > 1.2 * min(height, width)
+        why = "of which networks see too few in their time" if large else "which networks cannot halve"
+        yield f"take that size though most are {native[0]} x {native[1]}, {why}; --size sets another"
     elif not sized and same <= total / 2:
         yield f"take that size because it is the most frequent, but only {same:,} images have it; --size sets another"
     others = Counter({COLOURS[n]: count for n, count in survey.channels.items() if n != channels})
