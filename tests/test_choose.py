@@ -53,6 +53,32 @@ def test_more_time_buys_wider_networks(digits: ImageData) -> None:
     assert len(set(widths)) > 3
 
 
+@pytest.mark.parametrize(("idle", "batch"), [(1, 64), (256, 256), (10_000, 512)])
+def test_a_device_with_much_to_spare_gets_larger_batches(
+    idle: int, batch: int, digits: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "images_per_second", lambda game, _: 500 * min(game.batch, idle) ** 0.5)
+    got = chosen(digits, minutes=10)
+    assert got.batch == batch
+    assert chosen(digits, minutes=10, own={"batch": 48}).batch == 48
+
+
+def test_what_does_not_fit_into_memory_is_not_chosen(digits: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rate(game: Any, seconds: float) -> float:
+        if game.batch * game.g.net.grid[0] > 16 * 32:
+            raise torch.OutOfMemoryError
+        return 1e9
+
+    monkeypatch.setattr(choosing, "images_per_second", rate)
+    got = chosen(digits, minutes=10)
+    assert (got.batch, got.generator.options["width"]) == (16, 32)
+    monkeypatch.undo()
+    monkeypatch.setattr(choosing, "images_per_second", lambda *_: 1e9)
+    monkeypatch.setattr(choosing, "memory_size", lambda _: 1 << 20)  # this process has more than half of that
+    got = chosen(digits, minutes=10)
+    assert (got.batch, got.generator.options["width"]) == (64, 32)
+
+
 @pytest.mark.usefixtures("fast")
 def test_images_shown_often_are_augmented(digits: ImageData) -> None:
     count = len(digits.train)

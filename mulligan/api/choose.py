@@ -18,11 +18,15 @@ from mulligan.api.build import build_game, pick_device, pick_precision
 from mulligan.api.plan import images_per_second
 from mulligan.core.recipe import Recipe, typed
 from mulligan.data import ImageData, open_data
+from mulligan.engine.memory import memory_size, peak_memory
 
 SIDE = {"cpu": 64, "mps": 128, "cuda": 256}  # larger images are brought to this: they would be seen too seldom
 WIDTHS = (32, 48, 64, 96, 128)  # of G; D has half
 ENOUGH = 300_000  # images that the narrowest want before wider ones are worth their time; wider: as the square
 TIMED = 1.0  # seconds of steps that each is timed by
+FASTER = 1.3  # a batch twice as large must be so much faster to be worth half the steps
+STEPS = 10_000  # that no batch may leave fewer of
+CROWDED = 0.5  # share of memory from which nothing larger is tried
 GAMMA = 0.5 / 28**2  # R1's weight per pixel: what suits 28x28
 OFTEN = 20  # epochs from which D would know its images by heart, were they not augmented
 AUGMENT = {"augment": "ada", "augment.operations": "shift,scale,stretch,slide,brightness,contrast"}
@@ -65,13 +69,21 @@ def choose(
         recipe = recipe.with_set(choice.settings)
         chosen.append(choice)
 
+    timed: dict[str, float] = {}
+
     def lasts(settings: Mapping[str, Any] = {}) -> float:
-        return _images(recipe.with_set(settings), data, device, seed)
+        candidate = recipe.with_set(settings)
+        known = repr(candidate)
+        if known not in timed:
+            timed[known] = _images(candidate, data, device, seed)
+        return timed[known]
 
     if free("terms.r1.weight"):
         take(_penalty(data))
     if free("generator.width", "discriminator.width"):
-        take(_networks(lasts))
+        take(_networks(lasts, device))
+    if recipe.budget.minutes is not None and free("batch"):
+        take(_batch(recipe.batch, lasts, device))
     if free("augment"):
         take(_augmentation(lasts() / len(data.train)))
     return dataclasses.replace(recipe, name="auto"), chosen
@@ -83,13 +95,16 @@ def _touches(path: str, mine: str) -> bool:
 
 
 def _images(recipe: Recipe, data: ImageData, device: torch.device, seed: int) -> float:
-    """How many images a recipe's budget lasts for, about. Only minutes need timing."""
+    """How many images a recipe's budget lasts for, about; 0 if it finds no memory. Only minutes need timing."""
     budget = recipe.budget
     limits = [budget.images or math.inf, (budget.epochs or math.inf) * len(data.train)]
     if budget.minutes is not None:
         precision = pick_precision(recipe.precision, device)
-        game = build_game(recipe, data, seed=seed, device=device, precision=precision)
-        limits.append(60 * budget.minutes * images_per_second(game, TIMED))
+        try:
+            game = build_game(recipe, data, seed=seed, device=device, precision=precision)
+            limits.append(60 * budget.minutes * images_per_second(game, TIMED))
+        except torch.OutOfMemoryError:
+            return 0.0
     return min(limits)
 
 
@@ -101,11 +116,18 @@ def _penalty(data: ImageData) -> Choice:
     )
 
 
-def _networks(lasts: Callable[[dict[str, Any]], float]) -> Choice:
+def _crowded(device: torch.device) -> bool:
+    return peak_memory(device) > CROWDED * (memory_size(device) or math.inf)
+
+
+def _networks(lasts: Callable[[dict[str, Any]], float], device: torch.device) -> Choice:
     """The widest that are shown enough images in the time: wide ones make more of each, and see fewer."""
     chosen: dict[str, Any] = {}
     why = ""
     for width in WIDTHS:
+        if chosen and _crowded(device):
+            why += f"; width {width} might not fit into memory"
+            break
         settings = {"generator.width": width, "discriminator.width": width // 2}
         images, wanted = lasts(settings), ENOUGH * (width / WIDTHS[0]) ** 2
         if chosen and images < wanted:
@@ -113,6 +135,24 @@ def _networks(lasts: Callable[[dict[str, Any]], float]) -> Choice:
             break
         chosen, why = settings, f"the budget is {_about(images)} images"
     return Choice(chosen, why)
+
+
+def _batch(batch: int, lasts: Callable[[dict[str, Any]], float], device: torch.device) -> Choice:
+    """As large as makes the device much faster, and no larger: images are worth more in more steps."""
+    images = lasts({})
+    if not images:
+        while not images and batch > 1:
+            batch //= 2
+            images = lasts({"batch": batch})
+        return Choice({"batch": batch}, "more does not fit into memory")
+    while not _crowded(device):
+        more = lasts({"batch": 2 * batch})
+        if more < FASTER * images:
+            return Choice({"batch": batch}, f"{2 * batch} would be but {more / images:.2g} times as fast")
+        if more < STEPS * 2 * batch:
+            return Choice({"batch": batch}, f"{2 * batch} would leave {_about(more / 2 / batch)} steps")
+        batch, images = 2 * batch, more
+    return Choice({"batch": batch}, "more might not fit into memory")
 
 
 def _about(count: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,15 @@ def kept_memory() -> Iterator[None]:
         libc.mallopt(TRIM_THRESHOLD, TRIM_DEFAULT)
         libc.mallopt(MMAP_THRESHOLD, MMAP_DEFAULT)
         libc.malloc_trim(0)
+
+
+def memory_size(device: torch.device) -> int:
+    """Memory that the machine or the GPU has, in bytes; 0 where nothing tells."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    if not hasattr(os, "sysconf"):  # Windows
+        return 0
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def peak_memory(device: torch.device) -> int:
