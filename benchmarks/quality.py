@@ -65,12 +65,13 @@ def main() -> None:
             for out in (f"{folder}/samples.npz", RESULTS / f"{name.stem}-seed{seed}.png"):
                 count = str(COUNT if str(out).endswith("npz") else 100)
                 subprocess.run([*mulligan, "sample", run, "-n", count, "--seed", "1", "--out", str(out)], check=True)
+            evaluation = subprocess.run([*mulligan, "evaluate", run, "--json"], check=True, stdout=subprocess.PIPE)
             samples = torch.from_numpy(np.load(f"{folder}/samples.npz")["images"]).permute(0, 3, 1, 2)
             described = json.loads(Path(run, "run.json").read_text())
         found[f"seed {seed}"] = {
             **judge.score(samples),
             **{key: summary[key] for key in ("images_seen", "seconds", "images_per_second", "peak_memory_bytes")},
-            "own_metrics": {key: round(value, 4) for key, value in summary["metrics"].items()},
+            "own_metrics": {key: round(value, 4) for key, value in json.loads(evaluation.stdout)["metrics"].items()},
             "threads": described["environment"]["threads"],
             "chosen": [choice["settings"] for choice in described["chosen"]],
         }
