@@ -57,3 +57,13 @@ def relativistic() -> Loss:
     return Loss(
         d=lambda real, fake: F.softplus(fake - real), g=lambda real, fake: F.softplus(real - fake), g_sees_real=True
     )
+
+
+@losses.register()
+def relativistic_average() -> Loss:
+    """Each image against the mean of the others, both ways (RaGAN; Jolicoeur-Martineau 2018, eq. 8-9)."""
+
+    def d(real: Tensor, fake: Tensor) -> Tensor:
+        return F.softplus(fake.mean(0) - real) + F.softplus(fake - real.mean(0))
+
+    return Loss(d=d, g=lambda real, fake: d(fake, real), g_sees_real=True)

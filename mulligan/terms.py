@@ -102,6 +102,12 @@ def r2(*, sigma: float = 0.0, share: float = 1.0) -> Penalty:
     return _zero_centred("fake", sigma, share)
 
 
+def _between(step: Step) -> Tensor:
+    """Somewhere between each real image and a fake."""
+    t = append_dims(torch.rand(len(step.real), device=step.real.device), step.real.ndim)
+    return step.real + t * (step.fake - step.real)
+
+
 def _one_lipschitz(slope: Slope, target: float) -> Tensor:
     return slope.squared - 2 * target * slope.norm + target**2  # (norm - target)^2, also in expectation
 
@@ -112,9 +118,7 @@ def wgan_gp(*, target: float = 1.0, sigma: float = 0.0, share: float = 1.0) -> P
     slopes = Slopes(sigma, share)
 
     def fn(step: Step) -> Tensor:
-        t = append_dims(torch.rand(len(step.real), device=step.real.device), step.real.ndim)
-        between = step.real + t * (step.fake - step.real)
-        return _one_lipschitz(slopes.at(step, between, step.view_real), target)
+        return _one_lipschitz(slopes.at(step, _between(step), step.view_real), target)
 
     return Penalty("d", fn)
 
@@ -127,6 +131,17 @@ def dragan(*, target: float = 1.0, spread: float = 0.5, sigma: float = 0.0, shar
     def fn(step: Step) -> Tensor:
         around = step.real + spread * step.real.std() * torch.rand_like(step.real)
         return _one_lipschitz(slopes.at(step, around, step.view_real), target)
+
+    return Penalty("d", fn)
+
+
+@terms.register()
+def wgan_div(*, power: float = 6.0) -> Penalty:
+    """||grad D||^p between real and fake; the weight is k (Wu 2018, arXiv 1712.01026, eq. 10)."""
+    slopes = Slopes(sigma=0.0, share=1.0)
+
+    def fn(step: Step) -> Tensor:
+        return slopes.at(step, _between(step), step.view_real).squared.pow(power / 2)
 
     return Penalty("d", fn)
 
@@ -168,6 +183,25 @@ def auxiliary() -> Penalty:
         return torch.stack(wrong).sum(0)
 
     return Penalty("both", fn)
+
+
+@terms.register()
+def orthogonal() -> Penalty:
+    """Off-diagonal products of the rows of G's weights, squared (Brock 2019, arXiv 1809.11096, eq. 3).
+
+    The lengths of the rows are free: only how alike they are counts.
+    """
+
+    def fn(step: Step) -> Tensor:
+        alike = []
+        for layer in step.G.modules():
+            if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
+                rows = layer.weight.float().flatten(1)
+                products = rows @ rows.T
+                alike.append((products - products.diag().diag()).square().sum())
+        return torch.stack(alike).sum()[None]
+
+    return Penalty("g", fn)
 
 
 @terms.register()

@@ -41,6 +41,13 @@ BY_HAND = {
         -log_sigmoid(-2.0),
         -(1 - sigmoid(-2.0)),
     ),
+    "relativistic-average": (  # of one image, whose mean is itself: both halves are the same
+        -2 * log_sigmoid(2.0),
+        -2 * (1 - sigmoid(2.0)),
+        2 * (1 - sigmoid(2.0)),
+        -2 * log_sigmoid(-2.0),
+        -2 * (1 - sigmoid(-2.0)),
+    ),
 }
 
 
@@ -89,3 +96,10 @@ def test_relativistic_pairs_in_order() -> None:
     real, fake = torch.tensor([0.0, 5.0]), torch.tensor([0.0, -5.0])
     assert loss.d(real, fake)[0].item() == pytest.approx(math.log(2))
     assert loss.d(real, fake)[1].item() == pytest.approx(math.log1p(math.exp(-10)), rel=1e-3)
+
+
+def test_relativistic_average_compares_with_the_mean_of_the_others() -> None:
+    loss, real, fake = losses["relativistic-average"](), torch.tensor([1.0, 3.0]), torch.tensor([0.0, -2.0])
+    expected = [-log_sigmoid(r + 1.0) - log_sigmoid(2.0 - f) for r, f in ((1.0, 0.0), (3.0, -2.0))]
+    assert loss.d(real, fake).tolist() == pytest.approx(expected)
+    assert loss.g(real, fake).tolist() == pytest.approx(loss.d(fake, real).tolist())

@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from mulligan.api.build import build_networks, load_parts
 from mulligan.core.errors import UserError
 from mulligan.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from mulligan.models.r3gan import R3GANDiscriminator, R3GANGenerator
+from mulligan.models.resnet import ResNetDiscriminator, ResNetGenerator
 from mulligan.nn.norm import ConditionalBatchNorm
+from mulligan.zoo import biggan, sngan
 from mulligan.zoo import r3gan as presets
 
 FAMILIES = {
@@ -20,6 +23,9 @@ FAMILIES = {
     "dcgan batch norm": (DCGANGenerator, DCGANDiscriminator, {"width": 4, "norm": "batch", "std": 0.02}),
     "r3gan": (R3GANGenerator, R3GANDiscriminator, {"width": 8, "group": 4, "blocks": 1}),
     "r3gan widths": (R3GANGenerator, R3GANDiscriminator, {"widths": (16, 8, 4), "group": 4, "blocks": 1}),
+    "resnet": (ResNetGenerator, ResNetDiscriminator, {"width": 2}),
+    "resnet attention": (ResNetGenerator, ResNetDiscriminator, {"width": 4, "attention": 1, "spectral": True}),
+    "resnet orthogonal": (ResNetGenerator, ResNetDiscriminator, {"widths": (8, 12, 16), "init": "orthogonal"}),
 }
 
 
@@ -35,7 +41,7 @@ def test_shapes_and_gradients(family: str, shape: tuple[int, ...], classes: int)
     make_g, make_d, options = FAMILIES[family]
     G, D = make_g(shape, classes, **options), make_d(shape, classes, **options)
     for name, parameter in [*G.named_parameters(), *D.named_parameters()]:
-        if "narrow" in name:  # starts at zero, where what comes before it gets no gradient
+        if "narrow" in name or "gain" in name:  # starts at zero, where what comes before it gets no gradient
             nn.init.normal_(parameter)
     cond = torch.tensor([0, 1, classes - 1, 0]) if classes else None
     fake = G(torch.randn(4, *G.z_shape), cond)
@@ -69,6 +75,8 @@ def test_dcgan_is_the_tutorials_network() -> None:
 @pytest.mark.parametrize(
     ("preset", "shape", "classes", "published"),
     [
+        (sngan.sngan_cifar10, (3, 32, 32), 0, (4.28, 1.05)),
+        (biggan.biggan_imagenet128, (3, 128, 128), 1000, (70.43, 87.98)),
         (presets.r3gan_cifar10, (3, 32, 32), 10, (20.78, 21.28)),
         (presets.r3gan_ffhq64, (3, 64, 64), 0, (22.43, 22.38)),
         (presets.r3gan_ffhq256, (3, 256, 256), 0, (23.06, 23.01)),
@@ -76,13 +84,47 @@ def test_dcgan_is_the_tutorials_network() -> None:
         (presets.r3gan_imagenet64, (3, 64, 64), 1000, (103.6, 107.2)),
     ],
 )
-def test_r3gan_has_the_published_sizes(preset, shape, classes: int, published: tuple[float, float]) -> None:
+def test_networks_have_the_published_sizes(preset, shape, classes: int, published: tuple[float, float]) -> None:
+    load_parts()
     recipe = preset()
     with torch.device("meta"):
-        G = R3GANGenerator(shape, classes, **recipe.generator.options)
-        D = R3GANDiscriminator(shape, classes, **recipe.discriminator.options)
-    assert size(G) / 1e6 == pytest.approx(published[0], rel=1e-3)
-    assert size(D) / 1e6 == pytest.approx(published[1], rel=1e-3)
+        G, D = build_networks(recipe, shape, classes, torch.device("meta"))
+    assert size(G) / 1e6 == pytest.approx(published[0], rel=2e-3)
+    assert size(D) / 1e6 == pytest.approx(published[1], rel=4e-3)
+
+
+def test_a_class_and_noise_reach_every_norm_of_a_resnet() -> None:
+    torch.manual_seed(0)
+    G = ResNetGenerator((1, 28, 28), 3, width=2, norm="vector", z=6, split=True, embed=5)
+    z, cond = torch.randn(4, 6), torch.tensor([0, 1, 2, 0])
+    made = G(z, cond)
+    assert not torch.equal(made, G(z, cond.flip(0)))
+    for share in range(3):  # the dense layer's, and a block's each
+        other = z.clone()
+        other[:, 2 * share : 2 * share + 2] += 1
+        assert not torch.equal(made, G(other, cond))
+    with pytest.raises(UserError, match="multiple of 3"):
+        ResNetGenerator((1, 28, 28), 3, norm="vector", z=7, split=True)
+
+
+def test_spectral_norm_holds_the_largest_singular_value_at_one() -> None:
+    torch.manual_seed(0)
+    D = ResNetDiscriminator((1, 28, 28), 3, width=2, attention=1)
+    x, cond = torch.randn(3, 1, 28, 28), torch.tensor([0, 1, 2])
+    for _ in range(100):  # a power iteration each
+        D(x, cond)
+    D.eval()
+    layers = [m for m in D.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.Embedding)]
+    assert len(layers) > 15
+    for layer in layers:
+        largest = torch.linalg.svdvals(layer.weight.detach().flatten(1))[0].item()
+        assert largest == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("make", [ResNetGenerator, ResNetDiscriminator])
+def test_attention_where_there_is_no_such_grid_is_refused(make) -> None:
+    with pytest.raises(UserError, match="attention=7"):
+        make((1, 28, 28), 0, attention=7)
 
 
 def test_a_new_r3gan_block_is_the_identity() -> None:

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mulligan.nn.attention import SelfAttention
 from mulligan.nn.conv import Conv2d, ConvTranspose2d, by_frequency, pays
 from mulligan.nn.dropout import Dropout, dropout
 from mulligan.nn.head import Head
-from mulligan.nn.norm import ConditionalBatchNorm
+from mulligan.nn.norm import ConditionalBatchNorm, VectorBatchNorm
 from mulligan.nn.resample import downsample, upsample
 
 
@@ -139,3 +140,29 @@ def test_conditional_batch_norm_is_batch_norm_and_a_scale_and_shift_of_the_class
         for channel in range(4):
             expected = plain[i, channel] * norm.scale.weight[each, channel] + norm.shift.weight[each, channel]
             torch.testing.assert_close(found[i, channel], expected)
+
+
+def test_attention_is_a_weighted_mean_over_all_places() -> None:
+    torch.manual_seed(0)
+    layer = SelfAttention(16)
+    x = torch.randn(2, 16, 4, 6)
+    assert torch.equal(layer(x), x)  # at first
+    nn.init.ones_(layer.gain)
+    query, key, value = layer.query(x), F.max_pool2d(layer.key(x), 2), F.max_pool2d(layer.value(x), 2)
+    found = torch.zeros_like(layer.value(x))
+    for b in range(2):
+        for i in range(4):
+            for j in range(6):
+                alike = torch.einsum("c,chw->hw", query[b, :, i, j], key[b]).exp()
+                found[b, :, i, j] = (value[b] * alike / alike.sum()).sum((1, 2))
+    torch.testing.assert_close(layer(x), x + layer.out(found))
+
+
+def test_vector_batch_norm_is_batch_norm_until_the_vector_speaks() -> None:
+    torch.manual_seed(0)
+    layer, x = VectorBatchNorm(3, 5), torch.randn(8, 3, 4, 4)
+    torch.testing.assert_close(layer(x, torch.zeros(8, 5)), nn.BatchNorm2d(3)(x))
+    vector = torch.randn(8, 5)
+    scale, shift = vector @ layer.scale.weight.T, vector @ layer.shift.weight.T
+    expected = nn.BatchNorm2d(3)(x) * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
+    torch.testing.assert_close(layer(x, vector), expected)

@@ -143,17 +143,19 @@ def tiny(name: str) -> dict[str, object]:
     recipe, found = registry.recipes[name]().resolve().as_json(), {}
     for player in ("generator", "discriminator"):
         if "width" in recipe[player]:
-            found[f"{player}.width"] = 8
+            found[f"{player}.width"] = min(8, recipe[player]["width"] // 8)
         if recipe[player].get("widths"):
-            found |= {f"{player}.widths": [8] * min(5, len(recipe[player]["widths"])), f"{player}.group": 8}
+            found[f"{player}.widths"] = [8] * min(5, len(recipe[player]["widths"]))
+            found |= {f"{player}.group": 8} if "group" in recipe[player] else {}
     return found
 
 
 @pytest.fixture(scope="module")
 def random_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """30 images of a size that every recipe serves."""
+    """30 images of a size that every recipe serves, of three classes."""
     path = tmp_path_factory.mktemp("data") / "noise.npz"
-    np.savez(path, images=np.random.default_rng(0).integers(0, 255, (30, 64, 64), dtype=np.uint8))
+    images = np.random.default_rng(0).integers(0, 255, (30, 64, 64), dtype=np.uint8)
+    np.savez(path, images=images, labels=np.arange(30) % 3)
     return path
 
 

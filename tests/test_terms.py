@@ -76,6 +76,13 @@ def test_one_lipschitz_penalties_of_a_linear_d(name: str, target: float, shape: 
     torch.testing.assert_close(found, (D.w.norm() - target).square().expand(4))
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_wgan_div_of_a_linear_d(shape: tuple[int, ...]) -> None:
+    D = Linear(shape)
+    found = terms["wgan-div"](power=4).fn(step(D, shape))
+    torch.testing.assert_close(found, D.w.norm().pow(4).expand(4))
+
+
 def test_wgan_gp_looks_between_real_and_fake_and_dragan_around_real() -> None:
     seen = []
 
@@ -224,3 +231,11 @@ def test_the_auxiliary_classifier_is_asked_about_reals_and_fakes() -> None:
         torch.testing.assert_close(terms["auxiliary"]().fn(held), expected)
     with pytest.raises(UserError, match="class_by=classifier"):
         terms["auxiliary"]().fn(at)
+
+
+def test_orthogonal_counts_how_alike_rows_are_and_not_how_long() -> None:
+    G = nn.Sequential(nn.Linear(2, 3), nn.Embedding(2, 2))
+    with torch.no_grad():
+        G[0].weight.copy_(torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]]))
+    at = Step("g", G, nn.Identity(), torch.zeros(4, 1), None, torch.zeros(4, 2), torch.zeros(4, 2))
+    assert terms["orthogonal"]().fn(at).tolist() == [2 * (0**2 + 2**2 + 3**2)]

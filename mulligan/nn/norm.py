@@ -30,3 +30,16 @@ class ConditionalBatchNorm(nn.Module):
     def forward(self, x: Tensor, cond: Tensor) -> Tensor:
         """x (B, C, *space), cond (B,) class ids -> (B, C, *space)."""
         return self.norm(x) * append_dims(self.scale(cond), x.ndim) + append_dims(self.shift(cond), x.ndim)
+
+
+class VectorBatchNorm(nn.Module):
+    """Batch norm whose scale and shift are linear in a vector, of noise and class (Brock 2019, 1809.11096, app. B)."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        self.norm = BatchNorm(channels, affine=False)
+        self.scale, self.shift = (nn.Linear(size, channels, bias=False) for _ in range(2))
+
+    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
+        """x (B, C, *space), vector (B, size) -> (B, C, *space)."""
+        return self.norm(x) * (1 + append_dims(self.scale(vector), x.ndim)) + append_dims(self.shift(vector), x.ndim)

@@ -1,0 +1,25 @@
+"""`dragan`: a gradient penalty around the data alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mulligan.core.recipe import Part, Players, Recipe, Term
+from mulligan.core.registry import recipes
+from mulligan.zoo.dcgan import dcgan
+
+
+@recipes.register()
+def dragan() -> Recipe:
+    """DCGAN without dropout, which would be taken for a slope of D."""
+    adam = Part("adam", lr=2e-4, beta1=0.5, beta2=0.999)
+    return replace(
+        dcgan(),
+        name="dragan",
+        about="sharp gradients of D around real images are where modes collapse: they are pulled to norm 1",
+        paper="Kodali, Abernethy, Hays, Kira 2017, On Convergence and Stability of GANs, arXiv 1705.07215",
+        discriminator=Part("dcgan", dropout=0.0),
+        terms={"dragan": Term(10.0)},
+        optimizer=Players(generator=adam, discriminator=adam),
+        batch=64,
+    )
