@@ -1,11 +1,16 @@
 """Quality over time on two cores: Mulligan, and what a user would pick instead, on the same digits.
 
     python benchmarks/time_to_quality.py --mnist DIR --tensorflow PYTHON [--minutes 15] [--ours 0.5 1 1.5 3 5 10]
+    python benchmarks/time_to_quality.py --mnist DIR --tensorflow PYTHON --pace [--rivals] [--ours]
 
 Contenders, each in a process of its own and alone on the machine: the TensorFlow tutorial's DCGAN, the same networks
 in plain PyTorch with Adam 2e-4 and beta1 0.5, and WGAN-GP with the textbook settings (five critic steps, penalty 10,
 Adam 1e-4, betas 0 and 0.9). They train on the 4,500 digits that Mulligan trains on; every minute of their training
 5,000 samples are kept. Mulligan's schedules end with its budget, so each of its points is a run of its own.
+
+`--pace` measures, in quiet, how much of its work each does in a minute. Once that is known, a minute of training is
+that much work, not time, so that contenders may run side by side, a thread each, on a machine that has other things
+to do; that of Mulligan is images shown, as a run of minutes counts them. Remove the file to measure anew.
 
 All are judged by `mnist_judge`. Contenders that are there already are not run again. Writes
 benchmarks/results/time_to_quality.json and .png.
@@ -27,6 +32,8 @@ from typing import Any
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results" / "time_to_quality.json"
+PACE = RESULTS.with_name("time_to_quality_pace.json")
+MULLIGAN = [sys.executable, "-m", "mulligan"]
 COUNT, DRAW = 5_000, 500
 Sampler = Callable[[int], np.ndarray]  # n -> uint8 (n, 28, 28)
 
@@ -139,17 +146,23 @@ def wgan_gp(images: np.ndarray) -> tuple[Callable[[], None], Sampler]:
 RIVALS = {"tensorflow tutorial": tensorflow, "plain pytorch": plain_pytorch, "wgan-gp": wgan_gp}
 
 
-def contend(name: str, minutes: float, folder: Path) -> None:
-    """Train on digits.npz of `folder`; after each minute of training, write samples-SECONDS.npy there."""
+def contend(name: str, minutes: float, folder: Path, pace: float) -> None:
+    """Train on digits.npy of `folder`; after each minute of training, write samples-MINUTE.npy there.
+
+    A minute is `pace` steps; where that is 0, time. For `minutes` below one nothing is written but steps.txt.
+    """
     step, sample = RIVALS[name](np.load(folder / "digits.npy"))
-    spent, marks = 0.0, [60.0 * m for m in range(1, int(minutes) + 1)]
-    while marks:
+    spent, steps, marks = 0.0, 0, list(range(1, int(minutes) + 1))
+    for _ in range(5):
+        step()  # compiles, and warms up
+    while marks or spent < 60 * minutes < 60:
         begun = time.perf_counter()
         step()
-        spent += time.perf_counter() - begun
-        if spent >= marks[0]:
+        steps, spent = steps + 1, spent + time.perf_counter() - begun
+        if marks and (steps / pace if pace else spent / 60) >= marks[0]:
             drawn = np.concatenate([sample(DRAW) for _ in range(COUNT // DRAW)])
-            np.save(folder / f"samples-{marks.pop(0):g}.npy", drawn)
+            np.save(folder / f"samples-{marks.pop(0)}.npy", drawn)
+    (folder / "steps.txt").write_text(str(60 * steps / spent))
 
 
 def scored(judge: Any, images: np.ndarray) -> dict[str, float]:
@@ -158,7 +171,8 @@ def scored(judge: Any, images: np.ndarray) -> dict[str, float]:
     return judge.score(torch.from_numpy(images).reshape(-1, 1, 28, 28))
 
 
-def rival(name: str, options: argparse.Namespace, judge: Any) -> list[dict[str, float]]:
+def contender(name: str, minutes: float, pace: float, options: argparse.Namespace) -> tuple[dict[int, Any], float]:
+    """Samples by minute, and steps a minute, of a contender in a process of its own."""
     import torch
 
     from mulligan.data import open_data
@@ -167,20 +181,37 @@ def rival(name: str, options: argparse.Namespace, judge: Any) -> list[dict[str, 
     with tempfile.TemporaryDirectory() as path:
         folder, data = Path(path), open_data("digits")
         np.save(folder / "digits.npy", data.images(data.train)[:, 0].to(torch.uint8).numpy())
-        order = [python, __file__, "--mnist", "", "--contender", name, "--folder", path]
-        subprocess.run([*order, "--minutes", str(options.minutes)], check=True)
-        found = {float(file.stem.split("-")[1]): np.load(file) for file in folder.glob("samples-*.npy")}
-    return [{"minutes": seconds / 60, **scored(judge, found[seconds])} for seconds in sorted(found)]
+        order = [python, __file__, "--mnist", "", "--contender", name, "--folder", path, "--steps", str(pace)]
+        subprocess.run([*order, "--minutes", str(minutes)], check=True)
+        found = {int(file.stem.split("-")[1]): np.load(file) for file in folder.glob("samples-*.npy")}
+        return found, float((folder / "steps.txt").read_text())
 
 
-def ours(minutes: float, judge: Any) -> dict[str, float]:
+def rival(name: str, options: argparse.Namespace, judge: Any, pace: float) -> list[dict[str, float]]:
+    found, _ = contender(name, options.minutes, pace, options)
+    return [{"minutes": minute, **scored(judge, found[minute])} for minute in sorted(found)]
+
+
+def ours(minutes: float, judge: Any, images: int) -> dict[str, float]:
+    budget = ["--images", str(images)] if images else ["--minutes", str(minutes)]
     with tempfile.TemporaryDirectory() as folder:
-        mulligan = [sys.executable, "-m", "mulligan"]
-        train = [*mulligan, "train", "digits", "--minutes", str(minutes), "--out", f"{folder}/run", "--json"]
+        train = [*MULLIGAN, "train", "digits", *budget, "--out", f"{folder}/run", "--json"]
         summary = json.loads(subprocess.run(train, check=True, stdout=subprocess.PIPE).stdout)
         out = f"{folder}/samples.npz"
-        subprocess.run([*mulligan, "sample", f"{folder}/run", "-n", str(COUNT), "--out", out], check=True)
-        return {"minutes": round(summary["seconds"] / 60, 3), **scored(judge, np.load(out)["images"])}
+        subprocess.run([*MULLIGAN, "sample", f"{folder}/run", "-n", str(COUNT), "--out", out], check=True)
+        spent = minutes if images else round(summary["seconds"] / 60, 3)
+        return {"minutes": spent, "images": summary["images_seen"], **scored(judge, np.load(out)["images"])}
+
+
+def measure_pace(options: argparse.Namespace) -> dict[str, Any]:
+    """Of each contender the steps it makes in a minute; of Mulligan, the images of a run of so many minutes."""
+    pace: dict[str, Any] = {name: contender(name, 0.5, 0.0, options)[1] for name in options.rivals}
+    pace["mulligan"] = {}
+    for minutes in options.ours:
+        order = [*MULLIGAN, "train", "digits", "--minutes", str(minutes), "--dry-run", "--json"]
+        plan = json.loads(subprocess.run(order, check=True, stdout=subprocess.PIPE).stdout)
+        pace["mulligan"][f"{minutes:g}"] = plan["budget_images"]
+    return pace
 
 
 def draw(found: dict[str, list[dict[str, float]]]) -> None:
@@ -204,25 +235,37 @@ def main() -> None:
     arguments.add_argument("--minutes", type=float, default=15)
     arguments.add_argument("--ours", type=float, nargs="*", default=[0.5, 1, 1.5, 3, 5, 10])
     arguments.add_argument("--rivals", nargs="*", default=list(RIVALS), choices=list(RIVALS))
+    arguments.add_argument("--pace", action="store_true", help="measure it, on a machine with nothing else to do")
+    arguments.add_argument("--steps", type=float, default=0.0, help=argparse.SUPPRESS)
     arguments.add_argument("--contender", help=argparse.SUPPRESS)
     arguments.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.contender:
-        contend(options.contender, options.minutes, options.folder)
+        contend(options.contender, options.minutes, options.folder, options.steps)
+        return
+    if options.pace:
+        PACE.write_text(json.dumps(measure_pace(options), indent=2) + "\n")
         return
     from mnist_judge import MnistJudge
 
     judge = MnistJudge(options)
-    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    pace = json.loads(PACE.read_text()) if PACE.exists() else {}
+
+    def keep(name: str, rows: list[dict[str, float]]) -> dict[str, list[dict[str, float]]]:
+        """Among what is there already: others may run beside."""
+        found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        before = [row for row in found.get(name, []) if row["minutes"] not in {new["minutes"] for new in rows}]
+        found[name] = sorted(before + rows, key=lambda row: row["minutes"])
+        RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+        return found
+
+    found: dict[str, list[dict[str, float]]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in options.rivals:
         if name not in found:
-            found[name] = rival(name, options, judge)
-            RESULTS.write_text(json.dumps(found, indent=2) + "\n")
-    if options.ours:
-        found["mulligan"] = []
+            found = keep(name, rival(name, options, judge, pace.get(name, 0.0)))
     for minutes in options.ours:
-        found["mulligan"].append(ours(minutes, judge))
-        RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+        images = pace.get("mulligan", {}).get(f"{minutes:g}", 0)
+        found = keep("mulligan", [ours(minutes, judge, images)])
     draw(found)
     for name, rows in found.items():
         print(f"{name:22s}", "  ".join(f"{row['minutes']:.3g} min {row['coverage']:.3f}" for row in rows))

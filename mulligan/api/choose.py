@@ -17,7 +17,8 @@ import torch
 from mulligan.api.build import build_game, pick_device, pick_precision
 from mulligan.api.plan import images_per_second
 from mulligan.core.recipe import Recipe, typed
-from mulligan.data import ImageData, open_data
+from mulligan.data import Data, open_data
+from mulligan.data.points import MIXTURES
 from mulligan.engine.memory import memory_size, peak_memory
 
 SIDE = {"cpu": 64, "mps": 128, "cuda": 256}  # larger images are brought to this: they would be seen too seldom
@@ -39,10 +40,15 @@ def inspect(
     labels: bool = False,
     channels: int | None = None,
     max_bad: float = 0.10,
-) -> ImageData:
+) -> Data:
     """The data set as training sees it where no recipe is named; arguments and errors are those of `open_data`."""
     fit = SIDE[pick_device().type]
     return open_data(data, size=size, labels=labels, channels=channels, max_bad=max_bad, fit=fit)
+
+
+def begin_with(data: str | Path) -> str:
+    """The recipe that choices start from."""
+    return "points" if data in MIXTURES else "digits"
 
 
 class Choice(NamedTuple):
@@ -56,9 +62,11 @@ class Choice(NamedTuple):
 
 
 def choose(
-    recipe: Recipe, data: ImageData, *, device: torch.device, seed: int, own: Collection[str] = ()
+    recipe: Recipe, data: Data, *, device: torch.device, seed: int, own: Collection[str] = ()
 ) -> tuple[Recipe, list[Choice]]:
     """The recipe made to fit, and what was changed in it. `own` are the paths that the user set."""
+    if len(data.shape) != 3:
+        return recipe, []  # points are small enough for what they begin with
     chosen: list[Choice] = []
 
     def free(*paths: str) -> bool:
@@ -94,7 +102,7 @@ def _touches(path: str, mine: str) -> bool:
     return f"{path}.".startswith(f"{mine}.") or f"{mine}.".startswith(f"{path}.")
 
 
-def _images(recipe: Recipe, data: ImageData, device: torch.device, seed: int) -> float:
+def _images(recipe: Recipe, data: Data, device: torch.device, seed: int) -> float:
     """How many images a recipe's budget lasts for, about; 0 if it finds no memory. Only minutes need timing."""
     budget = recipe.budget
     limits = [budget.images or math.inf, (budget.epochs or math.inf) * len(data.train)]
@@ -108,7 +116,7 @@ def _images(recipe: Recipe, data: ImageData, device: torch.device, seed: int) ->
     return min(limits)
 
 
-def _penalty(data: ImageData) -> Choice:
+def _penalty(data: Data) -> Choice:
     """R1 by the number of pixels: the more share a change of the picture, the smaller the gradient by each."""
     _, height, width = data.shape
     return Choice(

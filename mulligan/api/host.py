@@ -20,7 +20,7 @@ from mulligan.engine.memory import peak_memory
 from mulligan.engine.probes import memorised, noise_heard
 from mulligan.engine.turn import Report
 from mulligan.use.events import TensorBoard
-from mulligan.use.pictures import grid
+from mulligan.use.pictures import picture
 from mulligan.use.progress import ProgressLine
 from mulligan.use.report import write_report
 
@@ -78,11 +78,11 @@ class Host:
         return self.judge(state)
 
     def milestone(self, state: State) -> Verdict:
-        picture = grid(draw_grid(self.game, self.plan.seed))
+        look = picture(draw_grid(self.game, self.plan.seed))
         png = io.BytesIO()
-        picture.save(png, "PNG", optimize=True)
+        look.save(png, "PNG", optimize=True)
         write_whole(self.run.sample_grid(state.images + state.lost), png.getvalue())
-        self.board.image("samples", picture, state.images)
+        self.board.image("samples", look, state.images)
 
         judge = self.plan.judge
         measured = judge.measure(self.game.ema.net, class_counts=self.game.class_counts)

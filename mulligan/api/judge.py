@@ -12,7 +12,7 @@ from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part
 from mulligan.core.seeding import mix
-from mulligan.data import ImageData
+from mulligan.data import Data, PointData
 from mulligan.metrics.distances import METRICS, by_class, measure
 from mulligan.metrics.protocol import Protocol, extract
 from mulligan.use.sample import draw
@@ -27,7 +27,7 @@ class Judge:
 
     def __init__(
         self,
-        data: ImageData,
+        data: Data,
         features: str | Part = "auto",
         device: torch.device | str = "cpu",
         *,
@@ -39,6 +39,8 @@ class Judge:
         part = Part.read(choose_features(features, data))
         self.device = device
         self.net = part.build(registry.features)
+        self.modes = data.modes if isinstance(data, PointData) else None
+        self.names = (*METRICS, "kid_se", *(("modes", "quality") if self.modes else ()))  # of what it measures
         indices, split = real_indices(data, split, most)
         blocks = np.array_split(indices, -(-len(indices) // BLOCK))
         self.real = extract(self.net, map(data.images, blocks), device)
@@ -55,12 +57,10 @@ class Judge:
             seed=seed,
         )
 
-    names = (*METRICS, "kid_se")  # of what it measures
-
     def measure(self, G: nn.Module, *, class_counts: Sequence[int] = ()) -> dict[str, float]:
-        """Metrics of samples of G, always the same ones."""
+        """Metrics of samples of G, always the same ones; of points also the modes they are at."""
         fake, _ = self._samples(G, class_counts)
-        return measure(self.real, fake, k=self.protocol.k)
+        return measure(self.real, fake, k=self.protocol.k) | (self.modes(fake) if self.modes else {})
 
     def measure_by_class(
         self, G: nn.Module, *, class_counts: Sequence[int]
@@ -88,14 +88,14 @@ class Judge:
         return features, torch.cat(classes) if classes else None
 
 
-def choose_features(features: str | Part, data: ImageData) -> str | Part:
+def choose_features(features: str | Part, data: Data) -> str | Part:
     """`auto` is the digit net for digits; for anything else the random net, which needs no download but is weak."""
     if features != "auto":
         return features
-    return "digits" if data.name == "digits" else "random"
+    return "plain" if len(data.shape) == 1 else "digits" if data.name == "digits" else "random"
 
 
-def real_indices(data: ImageData, split: str, most: int) -> tuple[np.ndarray, str]:
+def real_indices(data: Data, split: str, most: int) -> tuple[np.ndarray, str]:
     """Indices of a split, at most `most`, evenly spread. Data too small to hold any out is judged by what it has."""
     splits = {"heldout": data.heldout, "train": data.train}
     if split not in splits:

@@ -14,7 +14,7 @@ from mulligan.api.build import build_game, parameters_of, pick_device, pick_prec
 from mulligan.api.judge import MOST_AT_A_LOOK, Judge
 from mulligan.core.recipe import Recipe
 from mulligan.core.seeding import mix
-from mulligan.data import ImageData
+from mulligan.data import Data
 from mulligan.engine.budget import images_in, milestones
 from mulligan.engine.guard import remedied
 from mulligan.engine.loop import Game, State, play_step
@@ -22,7 +22,7 @@ from mulligan.engine.memory import peak_memory
 from mulligan.use.sample import draw
 
 CALIBRATE = 3.0  # seconds of steps timed to turn minutes into images
-GRID = 64  # samples in a grid of fixed noise
+GRID, CLOUD = 64, 2_048  # samples of fixed noise in a grid of pictures, in a plot of points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Plan:
     """A run thought through before it starts. `seconds` and `images_per_second` are None where nothing was timed."""
 
     recipe: Recipe
-    data: ImageData
+    data: Data
     judge: Judge
     device: torch.device
     precision: str
@@ -74,7 +74,7 @@ class Plan:
 
 
 def prepare(
-    data: ImageData,
+    data: Data,
     recipe: Recipe,
     *,
     seed: int,
@@ -142,6 +142,7 @@ def images_per_second(game: Game, seconds: float = CALIBRATE) -> float:
 
 
 def draw_grid(game: Game, seed: int) -> torch.Tensor:
-    """The same noise and classes at every look: uint8 (GRID, C, H, W)."""
-    blocks = draw(game.ema.net, GRID, seed=mix("grid", seed), class_counts=game.class_counts, device=game.device)
+    """The same noise and classes at every look: uint8 (GRID, C, H, W), or points (CLOUD, 2)."""
+    count = GRID if game.deal(0, 1).real.ndim == 4 else CLOUD
+    blocks = draw(game.ema.net, count, seed=mix("grid", seed), class_counts=game.class_counts, device=game.device)
     return torch.cat([images for images, _ in blocks])

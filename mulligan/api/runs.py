@@ -16,7 +16,7 @@ from mulligan.api.judge import Judge
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Recipe
 from mulligan.core.run import RunFolder, read_json
-from mulligan.data import ImageData, open_data
+from mulligan.data import Data, open_data
 from mulligan.engine import checkpoint
 from mulligan.use.pictures import save_images
 from mulligan.use.sample import draw
@@ -114,7 +114,7 @@ class Run:
             save_images(Path(out), images, labels)
         return images
 
-    def open_data(self) -> ImageData:
+    def open_data(self) -> Data:
         """The data set that the run was trained on, refused if it has changed since."""
         asked = dict(self.description["asked"]["data"])
         data = open_data(asked.pop("spec"), **asked)

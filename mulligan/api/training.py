@@ -17,14 +17,14 @@ from filelock import FileLock, Timeout
 
 from mulligan import __version__
 from mulligan.api.build import pick_device, recipe_named
-from mulligan.api.choose import SIDE, Choice, choose
+from mulligan.api.choose import SIDE, Choice, begin_with, choose
 from mulligan.api.host import Host
 from mulligan.api.plan import Plan, prepare
 from mulligan.api.runs import Run
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Budget, Recipe
 from mulligan.core.run import RunFolder, read_json, write_json
-from mulligan.data import ImageData, open_data
+from mulligan.data import BUILT_IN, Data, open_data
 from mulligan.engine import checkpoint
 from mulligan.engine.loop import State, play, restore
 from mulligan.engine.memory import kept_memory
@@ -67,7 +67,7 @@ def train(
     """Train a GAN on `data` into the run folder `out`, or go on with the run that is there; returns the run.
 
     Args:
-        data: "digits", a folder or zip of images, an .npz, or an IDX file.
+        data: "digits", "ring", "grid", a folder or zip of images, an .npz, or an IDX file.
         out: the run folder; by default one under runs/ that is new, or holds this very run unfinished.
         recipe: a name (`mulligan zoo`), a .json file or a Recipe; by default one is chosen (`choose`), and said why.
         minutes, images, epochs, converge: when to stop; whichever comes first. None of them: as the recipe says.
@@ -80,11 +80,11 @@ def train(
         OSError: full disk or read-only folder; the run so far is kept.
     """
     started = time.monotonic()
-    wanted = with_budget(recipe_named(recipe, settings), minutes, images, epochs, converge)
+    wanted = with_budget(recipe_named(recipe or begin_with(data), settings), minutes, images, epochs, converge)
     if recipe is None:
         options = _fitting(options, device)
     path = Path(data)
-    spec = str(path.absolute()) if path.exists() and str(data) != "digits" else str(data)  # found from anywhere later
+    spec = str(path.absolute()) if path.exists() and data not in BUILT_IN else str(data)  # found from anywhere later
     asked = json.loads(
         json.dumps(
             {
@@ -166,7 +166,7 @@ def dry_run(
 ) -> dict[str, Any]:
     """What `train` with the same arguments would do, as JSON: recipe, sizes, time and memory. Writes no run."""
     started = time.monotonic()
-    wanted = with_budget(recipe_named(recipe, settings), minutes, images, epochs, converge)
+    wanted = with_budget(recipe_named(recipe or begin_with(data), settings), minutes, images, epochs, converge)
     chosen: list[Choice] = []
     images_of = _open(str(data), options if recipe else _fitting(options, device), quiet)
     if recipe is None:
@@ -194,7 +194,7 @@ def _fitting(options: DataOptions, device: str) -> DataOptions:
     return options if options.size else dataclasses.replace(options, fit=SIDE[pick_device(device).type])
 
 
-def _open(spec: str, options: DataOptions, quiet: bool) -> ImageData:
+def _open(spec: str, options: DataOptions, quiet: bool) -> Data:
     with ProgressLine(0, quiet=quiet) as line:
         return open_data(spec, **dataclasses.asdict(options), progress=line.count)
 

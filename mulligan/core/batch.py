@@ -32,7 +32,12 @@ def append_dims(x: Tensor, ndim: int) -> Tensor:
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 [0, 255] -> float32 [-1, 1]; with `to_uint8` the only pair of range converters."""
+    """uint8 [0, 255] -> float32 [-1, 1]; with `to_uint8` the only pair of range converters.
+
+    Floats, as points are, have that range already.
+    """
+    if images.is_floating_point():
+        return images
     assert images.dtype == torch.uint8, images.dtype
     return images.to(torch.float32).div_(127.5).sub_(1.0)
 
@@ -40,3 +45,8 @@ def to_float(images: Tensor) -> Tensor:
 def to_uint8(images: Tensor) -> Tensor:
     """float [-1, 1] -> uint8 [0, 255], rounded to nearest, clamped. Inverse of `to_float` on its range."""
     return images.float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def to_records(samples: Tensor) -> Tensor:
+    """What G made, as data of its kind are kept: pictures (B, C, H, W) as uint8, anything else as float32."""
+    return to_uint8(samples) if samples.ndim == 4 else samples.float()

@@ -2,6 +2,9 @@
 
 from mulligan.data.checkup import CheckUp
 from mulligan.data.dataset import ImageData
-from mulligan.data.opening import open_data
+from mulligan.data.opening import BUILT_IN, open_data
+from mulligan.data.points import PointData
 
-__all__ = ["CheckUp", "ImageData", "open_data"]
+Data = ImageData | PointData
+
+__all__ = ["BUILT_IN", "CheckUp", "Data", "ImageData", "PointData", "open_data"]

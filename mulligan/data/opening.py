@@ -17,9 +17,11 @@ from mulligan.data.cache import cache_root, ensure, require_space
 from mulligan.data.dataset import PIXELS, ImageData, load, save_about
 from mulligan.data.decode import CHANNELS, RESIZE_RULE
 from mulligan.data.files import ImageFiles, printable
+from mulligan.data.points import MIXTURES, PointData, open_points, refuse_picture_options
 from mulligan.data.sources import Progress, Source, Survey
 
-VALID = "'digits', or a folder, .zip, .npz or IDX file (*-images-idx3-ubyte[.gz]) of images"
+VALID = "'digits', 'ring', 'grid', or a folder, .zip, .npz or IDX file (*-images-idx3-ubyte[.gz]) of images"
+BUILT_IN = ("digits", *MIXTURES)
 FORMAT = 1  # of what is in the cache; another number leaves old folders alone and decodes anew
 MOST_PIXELS = 1 << 26  # of one image as training sees it
 
@@ -34,11 +36,12 @@ def open_data(
     fit: int | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
-) -> ImageData:
+) -> ImageData | PointData:
     """Open a data set, decoding it into the cache if it is not there yet or has changed since.
 
     Args:
-        spec: "digits" (5,000 of MNIST, with labels), or the path of a folder, .zip, .npz, IDX file or folder of those.
+        spec: "digits" (5,000 of MNIST, with labels); "ring" or "grid" (points of 8 or 25 Gaussians in a plane); or the
+            path of a folder, .zip, .npz, IDX file or folder of those.
         size: height and width that all images are brought to, by `decode.RESIZE_RULE`; by default the most frequent.
         fit: without a `size`, the shorter side of the most frequent one is brought to at most this, and both sides to
             multiples that networks can halve (`fitted`).
@@ -52,6 +55,9 @@ def open_data(
         UserError: nothing usable at `spec`, too much of it damaged, no labels where asked for, an option out of range,
             a cache that cannot be written.
     """
+    if spec in MIXTURES:
+        refuse_picture_options(str(spec), size=size, channels=channels)
+        return open_points(str(spec), labels=labels)
     target = _checked_size(size)
     fit = None if target else fit
     if channels not in (None, *CHANNELS):
@@ -95,8 +101,8 @@ def find(spec: str | Path, labels: bool) -> Source:
         path.stat()
         images = arrays.idx_in(path) if path.is_dir() else path
     except FileNotFoundError:
-        near = difflib.get_close_matches(str(spec).lower(), ["digits"], cutoff=0.6)
-        valid = "did you mean the built-in 'digits'?" if near else f"give {VALID}"
+        near = difflib.get_close_matches(str(spec).lower(), BUILT_IN, n=1, cutoff=0.6)
+        valid = f"did you mean the built-in {near[0]!r}?" if near else f"give {VALID}"
         raise UserError(f"{spec}: no such file or folder; {valid}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{spec}: {getattr(error, 'strerror', None) or error}") from None

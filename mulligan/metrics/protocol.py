@@ -25,7 +25,7 @@ def extract(net: FeatureNet, batches: Iterable[Tensor], device: torch.device | s
     for batch in batches:
         for block in batch.split(net.block):
             block = block.to(device)
-            features.append(net(to_float(block) if block.dtype == torch.uint8 else block).float().cpu())
+            features.append(net(to_float(block)).float().cpu())
     if not features:
         raise UserError("there are no images to take features of")
     return torch.cat(features)

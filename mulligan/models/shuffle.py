@@ -29,7 +29,9 @@ def doublings(shape: tuple[int, ...]) -> int:
 
     Raises UserError for sizes that this cannot reach, naming a near one that it can.
     """
-    *_, height, width = shape
+    if len(shape) != 3:
+        raise UserError(f"shuffle networks make images, not samples of shape {shape}; points are for mlp")
+    _, height, width = shape
     count = 0
     while height % 2 ** (count + 1) == width % 2 ** (count + 1) == 0 and (
         count < 2 or min(height, width) / 2 ** (count + 1) > 4

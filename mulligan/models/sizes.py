@@ -16,7 +16,7 @@ def halvings(family: str, shape: tuple[int, ...]) -> int:
     Raises UserError for sizes that cannot be halved that often, naming a near one that can.
     """
     if len(shape) != 3:
-        raise UserError(f"{family} networks make images, not samples of shape {shape[1:]}")
+        raise UserError(f"{family} networks make images, not samples of shape {shape}; points are for mlp")
     _, height, width = shape
     near = height, width
     while min(near) < 8 or any(side % 2 ** _wanted(*near) for side in near):

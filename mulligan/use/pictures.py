@@ -50,6 +50,24 @@ def grid(images: Tensor, columns: int | None = None, scale: int | None = None) -
     return _picture(np.pad(sheet, ((0, GUTTER), (0, GUTTER), (0, 0)), constant_values=NEUTRAL))
 
 
+PLOT, EDGE, DOT = 512, 1.25, 40  # pixels of a side; what is shown of the plane; darkness of one point
+
+
+def plot(points: Tensor) -> Image.Image:
+    """Points (N, 2) in the plane, the darker the more lie on one another; those beyond the edge on the edge."""
+    at = ((points.float().cpu().clamp(-EDGE, EDGE) / EDGE + 1) / 2 * (PLOT - 3)).long() + 1  # x to the right, y up
+    hits = torch.zeros(PLOT, PLOT)
+    for dx in (-1, 0, 1):
+        for dy in (-1, 0, 1):
+            hits.index_put_((PLOT - 1 - (at[:, 1] + dy), at[:, 0] + dx), torch.tensor(1.0), accumulate=True)
+    return Image.fromarray((255 - hits * DOT).clamp(0, 255).byte().numpy())
+
+
+def picture(samples: Tensor) -> Image.Image:
+    """Samples as one looks at them: a grid of pictures, or a plot of points."""
+    return grid(samples) if samples.ndim == 4 else plot(samples)
+
+
 def _picture(array: np.ndarray) -> Image.Image:
     """uint8 (H, W, C) -> a picture."""
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
@@ -68,8 +86,8 @@ def _on_checks(array: np.ndarray) -> np.ndarray:
 def save_images(out: Path, images: Tensor, labels: Tensor | None = None) -> None:
     """Write uint8 (N, C, H, W), and class ids (N,) if there are any, in the form that the name of `out` asks for.
 
-    name.png   one grid
-    name.npz   `images` uint8 (N, H, W, C); `labels` int64 (N,)
+    name.png   one grid; of points (N, 2), a plot
+    name.npz   `images` uint8 (N, H, W, C), or `points` float32 (N, 2); `labels` int64 (N,)
     name       a folder of 000000.png, 000001.png, ... with transparency kept; by class, in sub-folders named by id,
                whose names sort as the ids do
 
@@ -77,14 +95,16 @@ def save_images(out: Path, images: Tensor, labels: Tensor | None = None) -> None
     not at all. Raises UserError for another suffix, or a folder that holds something.
     """
     if out.is_dir() or not out.suffix:
+        if images.ndim != 4:
+            raise UserError(f"{out}: points are written as name.png (a plot) or name.npz, not as a folder of pictures")
         _save_folder(out, images, labels)
         return
     file = io.BytesIO()
     match out.suffix.lower():
         case ".png":
-            grid(images).save(file, "PNG")
+            picture(images).save(file, "PNG")
         case ".npz":
-            arrays: dict[str, Any] = {"images": as_array(images)}
+            arrays: dict[str, Any] = {"images": as_array(images)} if images.ndim == 4 else {"points": images.numpy()}
             if labels is not None:
                 arrays["labels"] = labels.cpu().numpy().astype(np.int64)
             np.savez_compressed(file, **arrays)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mulligan.core.batch import to_uint8
+from mulligan.core.batch import to_records
 from mulligan.core.errors import UserError
 from mulligan.core.seeding import mix
 
@@ -53,7 +53,7 @@ def draw(
     truncation: float = 1.0,
     device: torch.device | str = "cpu",
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Blocks of at most `CHUNK` samples: uint8 images (b, C, *space) on the CPU, and their class ids (b,) or None."""
+    """Blocks of at most `CHUNK` samples on the CPU, uint8 images or float points, and their class ids (b,) or None."""
     if not 0.0 < truncation <= 1.0:
         raise UserError(f"truncation={truncation} must be above 0 and at most 1 (1: none)")
     G.eval()
@@ -62,4 +62,4 @@ def draw(
         cond = classes_for(seed, start, CHUNK, class_counts, wanted)
         fake = G(z.to(device), None if cond is None else cond.to(device))
         keep = min(CHUNK, n - start)
-        yield to_uint8(fake[:keep]).cpu(), None if cond is None else cond[:keep]
+        yield to_records(fake[:keep]).cpu(), None if cond is None else cond[:keep]
