@@ -17,7 +17,7 @@ from mulligan.api import choose as choosing
 from mulligan.api.build import recipe_named
 from mulligan.api.choose import choose
 from mulligan.api.training import with_budget
-from mulligan.core.recipe import Recipe
+from mulligan.core.recipe import Recipe, Schedule
 from mulligan.data import ImageData, open_data
 from mulligan.data.opening import fitted
 from mulligan.models.shuffle import doublings
@@ -91,6 +91,16 @@ def test_the_penalty_goes_by_the_pixels(digits: ImageData, tmp_path: Path) -> No
     np.savez(tmp_path / "large.npz", images=np.random.default_rng(0).integers(0, 256, (30, 56, 56, 1), np.uint8))
     weights = [chosen(data, images=100).terms["r1"].weight for data in (digits, open_data(tmp_path / "large.npz"))]
     assert weights == [0.5, 2.0]
+
+
+def test_larger_pictures_get_smaller_steps(digits: ImageData, tmp_path: Path) -> None:
+    np.savez(tmp_path / "large.npz", images=np.random.default_rng(0).integers(0, 256, (30, 56, 96, 1), np.uint8))
+    for data, rate in ((digits, 2e-3), (open_data(tmp_path / "large.npz"), 1e-3)):
+        recipe = chosen(data, images=100)
+        for player in (recipe.optimizer.generator, recipe.optimizer.discriminator):
+            assert player.options["lr"] == Schedule("cosine", rate, 0.0)
+    own = {"optimizer.discriminator.lr": 1e-5}
+    assert chosen(digits, images=100, own=own).optimizer == recipe_named(None, own).optimizer
 
 
 @pytest.mark.parametrize(

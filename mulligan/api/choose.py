@@ -29,6 +29,7 @@ FASTER = 1.3  # a batch twice as large must be so much faster to be worth half t
 STEPS = 10_000  # that no batch may leave fewer of
 CROWDED = 0.5  # share of memory from which nothing larger is tried
 GAMMA = 0.5 / 28**2  # R1's weight per pixel: what suits 28x28
+RATE = 2e-3 * 28  # learning rate times the side: 2e-3 suits 28x28, and wrecks the deeper networks of 64x64
 OFTEN = 20  # epochs from which D would know its images by heart, were they not augmented
 AUGMENT = {"augment": "ada", "augment.operations": "shift,scale,stretch,slide,brightness,contrast"}
 
@@ -88,6 +89,8 @@ def choose(
 
     if free("terms.r1.weight"):
         take(_penalty(data))
+    if free("optimizer.generator.lr", "optimizer.discriminator.lr"):
+        take(_rate(data))
     if free("generator.width", "discriminator.width"):
         take(_networks(lasts, device))
     if recipe.budget.minutes is not None and free("batch"):
@@ -122,6 +125,14 @@ def _penalty(data: Data) -> Choice:
     return Choice(
         {"terms.r1.weight": float(f"{GAMMA * height * width:.2g}")}, f"in proportion to {height} x {width} pixels"
     )
+
+
+def _rate(data: Data) -> Choice:
+    """Smaller steps for larger pictures, whose networks are deeper. Down to zero with the budget, as ever."""
+    side = min(data.shape[1:])
+    rate = f"cosine({min(2e-3, RATE / side):.2g}, 0)"
+    settings = {f"optimizer.{player}.lr": rate for player in ("generator", "discriminator")}
+    return Choice(settings, f"smaller steps for larger pictures, and theirs is a side of {side}")
 
 
 def _crowded(device: torch.device) -> bool:
