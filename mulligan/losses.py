@@ -52,6 +52,15 @@ def wasserstein() -> Loss:
 
 
 @losses.register()
+def margin(
+    *,
+    margin: float = 1.0,  # energy beyond which D leaves fakes alone
+) -> Loss:
+    """Of an energy, which is minus the logit: low on reals, up to the margin on fakes (Zhao 2017, arXiv 1609.03126)."""
+    return Loss(d=lambda real, fake: -real + F.relu(margin + fake), g=lambda fake: -fake)
+
+
+@losses.register()
 def relativistic() -> Loss:
     """Each real image against one fake, paired in order (RpGAN; Jolicoeur-Martineau 2018, arXiv 1807.00734)."""
     return Loss(

@@ -14,6 +14,7 @@ from mulligan.core.batch import Judgement, append_dims
 from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
 from mulligan.core.step import Constraint, Penalty, Step, View
+from mulligan.nn.code import code_of
 
 
 class Slope(NamedTuple):
@@ -183,6 +184,60 @@ def auxiliary() -> Penalty:
         return torch.stack(wrong).sum(0)
 
     return Penalty("both", fn)
+
+
+@terms.register()
+def information() -> Penalty:
+    """Cross-entropy of the code that D reads from a fake, for both players (Chen 2016, arXiv 1606.03657, eq. 5).
+
+    Raises UserError where D reads none.
+    """
+
+    def fn(step: Step) -> Tensor:
+        read = step.on_fake.codes
+        if read is None:
+            raise UserError(
+                "the information term needs a code that D reads; set generator.codes and discriminator.codes to 10"
+            )
+        return F.cross_entropy(read.float(), code_of(step.z, read.shape[1]), reduction="none")
+
+    return Penalty("both", fn)
+
+
+@terms.register()
+def equilibrium(
+    *,
+    ratio: float = 0.5,  # gamma: of D's errors, on fakes over on reals; smaller: cleaner and more alike
+    rate: float = 0.001,  # lambda: of k
+) -> Penalty:
+    """D owes k times its loss on fakes, k steered to keep their ratio (Berthelot 2017, arXiv 1703.10717, eq. 8).
+
+    Beside the loss `wasserstein`, of a D whose logit is minus an error, which already counts fakes once: this adds
+    (k - 1) times. k begins at 0.
+    """
+
+    def fn(step: Step) -> Tensor:
+        real, fake = -_word(step.on_real), -_word(step.on_fake)
+        k = step.memory.get("equilibrium.k", torch.zeros((), device=fake.device))
+        step.memory["equilibrium.k"] = (k + rate * (ratio * real - fake).detach().mean()).clamp(0, 1)
+        return (1 - k) * fake
+
+    return Penalty("d", fn)
+
+
+@terms.register("pull-away")
+def pull_away() -> Penalty:
+    """How alike the codes of different fakes are: squared cosines (Zhao 2017, arXiv 1609.03126, eq. 4).
+
+    Of the first features of D, (B, E).
+    """
+
+    def fn(step: Step) -> Tensor:
+        codes = F.normalize(step.on_fake.features[0].float().flatten(1))
+        alike = (codes @ codes.T).square()
+        return (alike.sum(1) - 1) / max(1, len(codes) - 1)  # each with itself is 1
+
+    return Penalty("g", fn)
 
 
 @terms.register()

@@ -41,6 +41,7 @@ BY_HAND = {
         -log_sigmoid(-2.0),
         -(1 - sigmoid(-2.0)),
     ),
+    "margin": (-0.7 + 0.0, -1.0, 0.0, 1.3, -1.0),  # an energy of 1.3 is beyond the margin
     "relativistic-average": (  # of one image, whose mean is itself: both halves are the same
         -2 * log_sigmoid(2.0),
         -2 * (1 - sigmoid(2.0)),
@@ -103,3 +104,8 @@ def test_relativistic_average_compares_with_the_mean_of_the_others() -> None:
     expected = [-log_sigmoid(r + 1.0) - log_sigmoid(2.0 - f) for r, f in ((1.0, 0.0), (3.0, -2.0))]
     assert loss.d(real, fake).tolist() == pytest.approx(expected)
     assert loss.g(real, fake).tolist() == pytest.approx(loss.d(fake, real).tolist())
+
+
+def test_margin_pushes_fakes_up_to_it() -> None:
+    loss = losses["margin"](margin=2.0)
+    assert loss.d(torch.tensor([-0.5]), torch.tensor([-1.5])).item() == 0.5 + 0.5

@@ -8,9 +8,12 @@ from torch import nn
 
 from mulligan.api.build import build_networks, load_parts
 from mulligan.core.errors import UserError
+from mulligan.models.autoencoder import AutoencoderDiscriminator, DecoderGenerator
 from mulligan.models.dcgan import DCGANDiscriminator, DCGANGenerator
+from mulligan.models.mlp import Maxout, MLPDiscriminator, MLPGenerator
 from mulligan.models.r3gan import R3GANDiscriminator, R3GANGenerator
 from mulligan.models.resnet import ResNetDiscriminator, ResNetGenerator
+from mulligan.nn.code import code_of
 from mulligan.nn.norm import ConditionalBatchNorm
 from mulligan.zoo import biggan, sngan
 from mulligan.zoo import r3gan as presets
@@ -23,6 +26,9 @@ FAMILIES = {
     "dcgan batch norm": (DCGANGenerator, DCGANDiscriminator, {"width": 4, "norm": "batch", "std": 0.02}),
     "r3gan": (R3GANGenerator, R3GANDiscriminator, {"width": 8, "group": 4, "blocks": 1}),
     "r3gan widths": (R3GANGenerator, R3GANDiscriminator, {"widths": (16, 8, 4), "group": 4, "blocks": 1}),
+    "dcgan codes": (DCGANGenerator, DCGANDiscriminator, {"width": 4, "codes": 3}),
+    "autoencoder": (DecoderGenerator, AutoencoderDiscriminator, {"width": 4}),
+    "mlp": (MLPGenerator, MLPDiscriminator, {"widths": (8, 6)}),
     "resnet": (ResNetGenerator, ResNetDiscriminator, {"width": 2}),
     "resnet attention": (ResNetGenerator, ResNetDiscriminator, {"width": 4, "attention": 1, "spectral": True}),
     "resnet orthogonal": (ResNetGenerator, ResNetDiscriminator, {"widths": (8, 12, 16), "init": "orthogonal"}),
@@ -47,11 +53,14 @@ def test_shapes_and_gradients(family: str, shape: tuple[int, ...], classes: int)
     fake = G(torch.randn(4, *G.z_shape), cond)
     assert fake.shape == (4, *shape)
     assert family.startswith("r3gan") or fake.abs().max() <= 1
-    (logit,) = D(fake, cond).logits
+    judgement = D(fake, cond)
+    (logit,) = judgement.logits
     assert logit.shape == (4,)
-    (logit * torch.randn(4)).sum().backward()
+    read = 0 if judgement.codes is None else judgement.codes.square().sum()
+    ((logit * torch.randn(4)).sum() + read).backward()
     for net in (G, D):
-        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+        dead = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+        assert not dead
 
 
 def test_dcgan_can_be_told_the_class_in_its_norms() -> None:
@@ -65,6 +74,42 @@ def test_dcgan_can_be_told_the_class_in_its_norms() -> None:
     assert not torch.equal(G(z, cond), G(z, cond.flip(0)))
     with pytest.raises(UserError, match="norm=batch"):
         DCGANGenerator((1, 28, 28), 3, norm="layer", class_by="norm")
+
+
+def test_a_code_is_all_that_its_noise_says() -> None:
+    torch.manual_seed(0)
+    G = DCGANGenerator((1, 28, 28), 0, width=4, codes=5).eval()
+    z = torch.randn(6, 100)
+    other = z.clone()
+    other[:, :5] = 3 * z[:, :5] + 1  # the largest stays the largest
+    assert code_of(z, 5).unique().numel() > 1
+    torch.testing.assert_close(G(z, None), G(other, None))
+    other[:, :5] = z[:, :5].roll(1, 1)
+    assert not torch.allclose(G(z, None), G(other, None))
+    counts = code_of(torch.randn(50_000, 9), 5).bincount()
+    assert counts.min() > 9_700 and counts.max() < 10_300
+
+
+def test_an_autoencoders_logit_is_minus_its_error() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(3, 1, 28, 28) * 2 - 1
+    for error, power in (("l1", 1), ("l2", 2)):
+        D = AutoencoderDiscriminator((1, 28, 28), 0, width=4, error=error)
+        judgement = D(x, None)
+        code, again = judgement.features
+        assert code.shape == (3, 64) and again.shape == x.shape
+        torch.testing.assert_close(judgement.logits[0], -(again - x).abs().pow(power).mean((1, 2, 3)))
+
+
+def test_maxout_is_the_largest_of_its_pieces() -> None:
+    layer, x = Maxout(3, 2, 4), torch.randn(5, 3)
+    pieces = (x @ layer.linear.weight.T + layer.linear.bias).reshape(5, 2, 4)
+    torch.testing.assert_close(layer(x), pieces.max(2).values)
+
+
+def test_gan_has_the_networks_of_the_paper() -> None:
+    assert size(MLPGenerator((1, 28, 28), 0)) == 100 * 1200 + 1200 + 1200 * 1200 + 1200 + 1200 * 784 + 784
+    assert size(MLPDiscriminator((1, 28, 28), 0)) == 785 * 1200 + 241 * 1200 + 241
 
 
 def test_dcgan_is_the_tutorials_network() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -239,3 +241,39 @@ def test_orthogonal_counts_how_alike_rows_are_and_not_how_long() -> None:
         G[0].weight.copy_(torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]]))
     at = Step("g", G, nn.Identity(), torch.zeros(4, 1), None, torch.zeros(4, 2), torch.zeros(4, 2))
     assert terms["orthogonal"]().fn(at).tolist() == [2 * (0**2 + 2**2 + 3**2)]
+
+
+class Reader(nn.Module):
+    """Says its input's first three numbers of the code, minus its last number's size of reality, and itself as features."""
+
+    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+        return Judgement([-x[:, -1].abs()], [x], None, x[:, :3])
+
+
+def test_information_is_the_cross_entropy_of_the_code() -> None:
+    z, fake = (
+        torch.tensor([[0.0, 2.0, 1.0, 9.0], [3.0, 0.0, 0.0, 9.0]]),
+        torch.tensor([[1.0, 2.0, 0.5], [0.0, 0.0, 0.0]]),
+    )
+    at = Step("g", nn.Identity(), Reader(), z, None, fake, fake)
+    expected = [-math.log(math.exp(2) / sum(map(math.exp, (1, 2, 0.5)))), math.log(3)]
+    assert terms["information"]().fn(at).tolist() == pytest.approx(expected)
+    with pytest.raises(UserError, match=r"generator\.codes"):
+        terms["information"]().fn(step(Linear((3,)), (3,)))
+
+
+def test_pull_away_is_the_squared_cosine_with_the_others() -> None:
+    fake = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
+    at = Step("g", nn.Identity(), Reader(), fake, None, fake, fake)
+    assert terms["pull-away"]().fn(at).tolist() == pytest.approx([0.25, 0.25, 0.5])
+
+
+def test_equilibrium_steers_what_d_owes_to_fakes() -> None:
+    real, fake = torch.tensor([[4.0], [2.0]]), torch.tensor([[1.0], [1.0]])
+    rule, memory = terms["equilibrium"](ratio=0.5, rate=0.1), {}
+    for k in (0.0, 0.05, 0.1):  # each time by 0.1 (0.5 * 3 - 1)
+        at = Step("d", nn.Identity(), Reader(), real, None, real, fake, memory=memory)
+        assert rule.fn(at).tolist() == pytest.approx([1 - k] * 2)
+    at = Step("d", nn.Identity(), Reader(), real, None, real, 1000 * fake, memory=memory)
+    rule.fn(at)
+    assert memory["equilibrium.k"].item() == 0

@@ -24,6 +24,7 @@ class Judgement(NamedTuple):
     logits: list[Tensor]  # one per head, each (B,) or (B, *anything)
     features: list[Tensor]  # intermediate activations; may be empty
     classes: Tensor | None = None  # (B, K) logits of an auxiliary classifier, where D has one
+    codes: Tensor | None = None  # (B, codes) logits of which code G was given, where D reads it
 
 
 def append_dims(x: Tensor, ndim: int) -> Tensor:

@@ -18,6 +18,7 @@ from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
 from mulligan.core.registry import discriminators, generators
 from mulligan.models.sizes import halvings
+from mulligan.nn.code import coded
 from mulligan.nn.conv import Conv2d, ConvTranspose2d
 from mulligan.nn.dropout import Dropout
 from mulligan.nn.head import ClassBy, Head
@@ -65,6 +66,7 @@ class DCGANGenerator(nn.Module):
         slope: float = 0.3,  # of the leaky ReLU
         std: float = 0.0,  # of the initial weights; 0: Glorot
         class_by: Literal["input", "norm"] = "input",  # where the class enters: times the noise, or in every batch norm
+        codes: int = 0,  # the first so many noise numbers only choose one of as many codes
     ) -> None:
         super().__init__()
         count = halvings("dcgan", shape)
@@ -74,6 +76,7 @@ class DCGANGenerator(nn.Module):
         self.grid = (height >> count, side >> count, 2 * widths[0])
         if class_by == "norm" and norm != "batch":
             raise UserError(f"class_by=norm is for norm=batch, not norm={norm}")
+        self.codes = codes
         self.embed = nn.Embedding(classes, z) if classes and class_by == "input" else None
         act = nn.LeakyReLU(slope, inplace=True)
 
@@ -105,6 +108,7 @@ class DCGANGenerator(nn.Module):
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
         """z (B, z), cond (B,) class ids or None -> (B, C, H, W) in [-1, 1]."""
+        z = coded(z, self.codes) if self.codes else z
         if self.embed is not None:
             assert cond is not None
             z = z * self.embed(cond)  # Odena 2017 (ACGAN)'s way in, as Keras's examples have it
@@ -131,6 +135,7 @@ class DCGANDiscriminator(nn.Module):
         slope: float = 0.3,
         std: float = 0.0,
         class_by: ClassBy = "projection",
+        codes: int = 0,  # as of the generator: how many D tells apart
     ) -> None:
         super().__init__()
         count = halvings("dcgan", shape)
@@ -146,7 +151,7 @@ class DCGANDiscriminator(nn.Module):
             ]
         self.layers = nn.Sequential(*layers)
         features = widths[-1] * (height >> count) * (side >> count)
-        self.head = Head(features, classes, class_by)
+        self.head = Head(features, classes, class_by, codes)
         _initialise(self, std)
 
     def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:

@@ -1,0 +1,100 @@
+"""`autoencoder`: a discriminator that says how badly it can draw a sample again, and the generator that goes with it.
+
+An energy is low for what is real; here as everywhere a larger logit is more real, so the logit is minus the error.
+Networks as in BEGAN (Berthelot 2017, arXiv 1703.10717, fig. 1): 3x3 convolutions with exponential units.
+
+Legend: B batch, C image channels, H W image size, h w the base grid, E numbers in the code.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mulligan.core.batch import Judgement
+from mulligan.core.registry import discriminators, generators
+from mulligan.models.sizes import halvings
+
+
+def _pair(a: int, b: int) -> nn.Sequential:
+    """Two convolutions at one size."""
+    return nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.ELU(), nn.Conv2d(b, b, 3, padding=1), nn.ELU())
+
+
+class Decoder(nn.Module):
+    """From E numbers to an image: a dense layer to the base grid, then two convolutions and a doubling, repeated."""
+
+    def __init__(self, shape: tuple[int, ...], width: int, numbers: int) -> None:
+        super().__init__()
+        count = halvings("autoencoder", shape)
+        self.grid = (width, shape[1] >> count, shape[2] >> count)
+        self.dense = nn.Linear(numbers, torch.Size(self.grid).numel())
+        self.pairs = nn.ModuleList(_pair(width, width) for _ in range(count + 1))
+        self.to_image = nn.Conv2d(width, shape[0], 3, padding=1)
+
+    def forward(self, code: Tensor) -> Tensor:
+        """(B, E) -> (B, C, H, W), in [-1, 1]."""
+        x = self.dense(code).unflatten(1, self.grid).contiguous(memory_format=torch.channels_last)
+        x = self.pairs[0](x)
+        for pair in list(self.pairs)[1:]:
+            x = pair(F.interpolate(x, scale_factor=2))
+        return self.to_image(x).tanh()
+
+
+@generators.register("autoencoder")
+class DecoderGenerator(nn.Module):
+    """The decoder of the discriminator, with weights of its own, on noise and the class's embedding times it."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        *,
+        width: int = 32,  # channels
+        z: int = 64,  # noise numbers
+    ) -> None:
+        super().__init__()
+        self.z_shape = (z,)
+        self.embed = nn.Embedding(classes, z) if classes else None
+        self.decoder = Decoder(shape, width, z)
+
+    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
+        """z (B, z), cond (B,) class ids or None -> (B, C, H, W) in [-1, 1]."""
+        return self.decoder(z if self.embed is None else z * self.embed(cond))
+
+
+@discriminators.register("autoencoder")
+class AutoencoderDiscriminator(nn.Module):
+    """One logit a sample: minus the error of what comes out. It has no use for classes."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        *,
+        width: int = 32,  # channels at the image's size; as many more at every halving
+        code: int = 64,  # E
+        error: Literal["l1", "l2"] = "l1",  # per number of the image
+    ) -> None:
+        super().__init__()
+        count = halvings("autoencoder", shape)
+        self.from_image = nn.Conv2d(shape[0], width, 3, padding=1)
+        self.pairs = nn.ModuleList(_pair(width * (i + 1), width * (i + 1)) for i in range(count + 1))
+        self.downs = nn.ModuleList(
+            nn.Conv2d(width * (i + 1), width * (i + 2), 3, stride=2, padding=1) for i in range(count)
+        )
+        self.dense = nn.Linear(width * (count + 1) * (shape[1] >> count) * (shape[2] >> count), code)
+        self.decoder = Decoder(shape, width, code)
+        self.error = F.l1_loss if error == "l1" else F.mse_loss
+
+    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+        """x (B, C, H, W) -> one logit a sample, (B,); the features are the code (B, E) and the image again."""
+        y = self.pairs[0](F.elu(self.from_image(x)))
+        for down, pair in zip(self.downs, list(self.pairs)[1:], strict=True):
+            y = pair(F.elu(down(y)))
+        code = self.dense(y.flatten(1))  # (B, E)
+        again = self.decoder(code)
+        return Judgement([-self.error(again, x, reduction="none").flatten(1).mean(1)], [code, again])

@@ -1,0 +1,42 @@
+"""`ebgan`, `began`: the discriminator is an autoencoder, and an image is as real as it can be drawn again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mulligan.core.recipe import Part, Players, Recipe, Term
+from mulligan.core.registry import recipes
+
+
+@recipes.register()
+def ebgan() -> Recipe:
+    """The networks are BEGAN's; margin and pull-away weight per number of the image."""
+    adam = Part("adam", lr=1e-3, beta1=0.5, beta2=0.999)
+    return Recipe(
+        name="ebgan",
+        about="D is an energy, the error of an autoencoder, low on data and pushed up elsewhere as far as a margin",
+        paper="Zhao, Mathieu, LeCun 2017, Energy-based Generative Adversarial Networks, arXiv 1609.03126",
+        generator=Part("autoencoder"),
+        discriminator=Part("autoencoder", error="l2"),
+        loss=Part("margin", margin=0.2),
+        terms={"pull-away": Term(0.1)},
+        optimizer=Players(generator=adam, discriminator=adam),
+        ema=0,
+        batch=64,
+    )
+
+
+@recipes.register()
+def began() -> Recipe:
+    """What D owes to fakes is steered, so that its errors on both keep a ratio."""
+    adam = Part("adam", lr=1e-4, beta1=0.5, beta2=0.999)
+    return replace(
+        ebgan(),
+        name="began",
+        about="the errors on real and generated images, not the images, are matched, and held in a chosen ratio",
+        paper="Berthelot, Schumm, Metz 2017, BEGAN: Boundary Equilibrium GANs, arXiv 1703.10717",
+        discriminator=Part("autoencoder"),
+        loss=Part("wasserstein"),
+        terms={"equilibrium": Term(1.0)},
+        optimizer=Players(generator=adam, discriminator=adam),
+    )

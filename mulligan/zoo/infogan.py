@@ -1,0 +1,27 @@
+"""`infogan`: a code that must be readable from the picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mulligan.core.recipe import Part, Players, Recipe, Term
+from mulligan.core.registry import recipes
+from mulligan.zoo.dcgan import dcgan
+
+
+@recipes.register()
+def infogan() -> Recipe:
+    """One code of ten values: on digits, unlabelled, they come to stand for the ten."""
+    return replace(
+        dcgan(),
+        name="infogan",
+        about="part of the noise is a code that D learns to read from the picture, so it comes to mean something",
+        paper="Chen, Duan, Houthooft, Schulman, Sutskever, Abbeel 2016, InfoGAN, arXiv 1606.03657",
+        generator=Part("dcgan", codes=10),
+        discriminator=Part("dcgan", codes=10),
+        terms={"information": Term(1.0)},
+        optimizer=Players(
+            generator=Part("adam", lr=1e-3, beta1=0.5, beta2=0.999),
+            discriminator=Part("adam", lr=2e-4, beta1=0.5, beta2=0.999),
+        ),
+    )
