@@ -288,24 +288,44 @@ def _readable(value: Any) -> str:
 
 
 @cli.command()
-@click.argument("name", required=False)
+@click.argument("names", nargs=-1, metavar="[NAME | compare NAME NAME]")
+@click.option("--find", default="", help="Only those in which these words occur: hinge, 2018, spectral, ...")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def zoo(name: str | None, as_json: bool) -> None:
-    """List the recipes, or show one in full."""
+def zoo(names: tuple[str, ...], find: str, as_json: bool) -> None:
+    """List the recipes, show one in full, or how one differs from another."""
     from mulligan import api
 
-    if name is None:
-        found = api.recipes()
-        if as_json:
-            _print_json([recipe.as_json() for recipe in found])
-        else:
-            _print_table([(recipe.name, recipe.about) for recipe in found], header=("recipe", "idea"))
-        return
-    recipe = api.recipe(name)
-    if as_json:
-        _print_json(recipe.as_json())
-    else:
-        _print_table(api.describe(recipe))
+    match names:
+        case ():
+            found = api.recipes(find)
+            if as_json:
+                _print_json([recipe.as_json() for recipe in found])
+            else:
+                rows = sorted((_year(recipe.paper), recipe.name, recipe.about) for recipe in found)
+                _print_table(rows, header=("year", "recipe", "idea"))
+        case (name,):
+            recipe = api.recipe(name)
+            if as_json:
+                _print_json(recipe.as_json())
+                return
+            _print_table(api.describe(recipe))
+            if recipe.parent:
+                print(f"\nwhere {recipe.parent} has")
+                changed = api.compare(api.recipe(recipe.parent), recipe)
+                _print_table([(f"  {what}", theirs) for what, theirs, _ in changed])
+        case ("compare", a, b):
+            changed = api.compare(api.recipe(a), api.recipe(b))
+            if as_json:
+                _print_json([dict(zip(("what", a, b), row, strict=True)) for row in changed])
+            else:
+                _print_table(changed, header=("differs in", a, b))
+        case _:
+            raise click.UsageError("give no name, one, or: compare NAME NAME")
+
+
+def _year(paper: str) -> str:
+    found = re.search(r"\b(?:19|20)\d\d\b(?!\.\d)", paper)  # and not an arXiv number
+    return found[0] if found else ""
 
 
 @cli.command()

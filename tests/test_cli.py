@@ -24,7 +24,7 @@ VERBS = {
     "evaluate": {"run", "features", "split", "samples", "seed", "which", "device", "as_json"},
     "diagnose": {"run", "as_json"},
     "inspect": {"data", "as_json", "size", "labels", "channels", "max_bad"},
-    "zoo": {"name", "as_json"},
+    "zoo": {"names", "find", "as_json"},
     "completion": {"shell"},
 }  # fmt: skip
 
@@ -129,6 +129,21 @@ def test_zoo_shows_one_recipe_in_full() -> None:
     shown = mulligan("zoo", "dcgan").stdout
     assert "nonsaturating" in shown and "adam" in shown
     assert json.loads(mulligan("zoo", "dcgan", "--json").stdout)["name"] == "dcgan"
+
+
+def test_zoo_tells_what_differs() -> None:
+    assert "where wgan has" in mulligan("zoo", "wgan-gp").stdout
+    found = json.loads(mulligan("zoo", "compare", "dcgan", "ggan", "--json").stdout)
+    assert found == [{"what": "loss", "dcgan": "nonsaturating", "ggan": "hinge"}]
+    said = mulligan("zoo", "compare", "dcgan")
+    assert said.returncode == 2 and "compare NAME NAME" in said.stderr
+
+
+def test_zoo_finds_by_words_and_years() -> None:
+    names = [recipe["name"] for recipe in json.loads(mulligan("zoo", "--find", "hinge 2018", "--json").stdout)]
+    assert names == ["sngan", "sngan-cifar10", "sngan-projection"]
+    table = mulligan("zoo").stdout.splitlines()
+    assert any(line.split()[:2] == ["2014", "gan"] for line in table) and "1912" not in " ".join(table)
 
 
 class Bomb:

@@ -244,7 +244,7 @@ def test_orthogonal_counts_how_alike_rows_are_and_not_how_long() -> None:
 
 
 class Reader(nn.Module):
-    """Says its input's first three numbers of the code, minus its last number's size of reality, and itself as features."""
+    """Reads the code from its input's first numbers, judges by the last, and shows the input as its features."""
 
     def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
         return Judgement([-x[:, -1].abs()], [x], None, x[:, :3])

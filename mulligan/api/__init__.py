@@ -6,6 +6,18 @@ from mulligan.api.diagnosis import diagnose
 from mulligan.api.runs import Run
 from mulligan.api.runs import Run as load
 from mulligan.api.training import DataOptions, dry_run, train
-from mulligan.api.zoo import describe, recipes
+from mulligan.api.zoo import compare, describe, recipes
 
-__all__ = ["DataOptions", "Run", "describe", "diagnose", "dry_run", "inspect", "load", "recipe", "recipes", "train"]
+__all__ = [
+    "DataOptions",
+    "Run",
+    "compare",
+    "describe",
+    "diagnose",
+    "dry_run",
+    "inspect",
+    "load",
+    "recipe",
+    "recipes",
+    "train",
+]

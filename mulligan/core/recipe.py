@@ -160,11 +160,12 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A GAN, and how it is trained. Derive one from another with `dataclasses.replace` or `with_set`."""
+    """A GAN, and how it is trained. Derive one from another with `derived` or `with_set`."""
 
     name: str
     about: str = ""  # the one idea
     paper: str = ""  # authors, year, title, arXiv id
+    parent: str = ""  # the recipe that it changes a few things of
     generator: PartField
     discriminator: PartField
     loss: PartField
@@ -239,6 +240,11 @@ class Recipe:
             _assign(tree, path.split("."), value, path)
             recipe = Recipe.read(tree, where=f"--set {path}={value}")
         return recipe
+
+
+def derived(parent: Recipe, *, name: str, **changes: Any) -> Recipe:
+    """Another recipe, which says whose it is with what `changes`."""
+    return replace(parent, name=name, parent=parent.name, **changes)
 
 
 def _assign(tree: dict[str, Any], keys: list[str], value: Any, path: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mulligan.core.recipe import Part, Players, Recipe, Term
+from mulligan.core.recipe import Part, Players, Recipe, Term, derived
 from mulligan.core.registry import recipes
 from mulligan.zoo.dcgan import dcgan
 
@@ -13,7 +11,7 @@ from mulligan.zoo.dcgan import dcgan
 def acgan() -> Recipe:
     """DCGAN's networks; the class times the noise in G, a classifier beside the logit in D."""
     adam = Part("adam", lr=2e-4, beta1=0.5, beta2=0.999)
-    return replace(
+    return derived(
         dcgan(),
         name="acgan",
         about="D names the class of what it sees, and G is rewarded for images whose class it can name",

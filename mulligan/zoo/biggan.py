@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mulligan.core.recipe import Budget, Part, Players, Recipe, Term
+from mulligan.core.recipe import Budget, Part, Players, Recipe, Term, derived
 from mulligan.core.registry import recipes
 from mulligan.zoo.sagan import sagan
 
@@ -12,7 +10,7 @@ from mulligan.zoo.sagan import sagan
 @recipes.register()
 def biggan() -> Recipe:
     """A laptop's width; `biggan-imagenet128` has the published one."""
-    return replace(
+    return derived(
         sagan(),
         name="biggan",
         about="all norms share the class's embedding and a share of the noise each; orthogonal weights, kept so in G",
@@ -32,7 +30,7 @@ def biggan() -> Recipe:
 @recipes.register("biggan-imagenet128")
 def biggan_imagenet128() -> Recipe:
     small = biggan()
-    return replace(
+    return derived(
         small,
         name="biggan-imagenet128",
         about="BigGAN as published for ImageNet at 128x128",

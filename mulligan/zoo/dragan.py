@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mulligan.core.recipe import Part, Players, Recipe, Term
+from mulligan.core.recipe import Part, Players, Recipe, Term, derived
 from mulligan.core.registry import recipes
 from mulligan.zoo.dcgan import dcgan
 
@@ -13,7 +11,7 @@ from mulligan.zoo.dcgan import dcgan
 def dragan() -> Recipe:
     """DCGAN without dropout, which would be taken for a slope of D."""
     adam = Part("adam", lr=2e-4, beta1=0.5, beta2=0.999)
-    return replace(
+    return derived(
         dcgan(),
         name="dragan",
         about="sharp gradients of D around real images are where modes collapse: they are pulled to norm 1",

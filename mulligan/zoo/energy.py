@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mulligan.core.recipe import Part, Players, Recipe, Term
+from mulligan.core.recipe import Part, Players, Recipe, Term, derived
 from mulligan.core.registry import recipes
 
 
@@ -30,7 +28,7 @@ def ebgan() -> Recipe:
 def began() -> Recipe:
     """What D owes to fakes is steered, so that its errors on both keep a ratio."""
     adam = Part("adam", lr=1e-4, beta1=0.5, beta2=0.999)
-    return replace(
+    return derived(
         ebgan(),
         name="began",
         about="the errors on real and generated images, not the images, are matched, and held in a chosen ratio",

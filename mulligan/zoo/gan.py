@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mulligan.core.recipe import Part, Players, Recipe
+from mulligan.core.recipe import Part, Players, Recipe, derived
 from mulligan.core.registry import recipes
 
 
@@ -28,7 +26,7 @@ def gan() -> Recipe:
 @recipes.register()
 def cgan() -> Recipe:
     """Both players are told the class."""
-    return replace(
+    return derived(
         gan(),
         name="cgan",
         about="the class goes into both players, beside the noise and beside the image",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mulligan.core.recipe import Part, Players, Recipe, Term
+from mulligan.core.recipe import Part, Players, Recipe, Term, derived
 from mulligan.core.registry import recipes
 from mulligan.zoo.dcgan import dcgan
 
@@ -12,7 +10,7 @@ from mulligan.zoo.dcgan import dcgan
 @recipes.register()
 def infogan() -> Recipe:
     """One code of ten values: on digits, unlabelled, they come to stand for the ten."""
-    return replace(
+    return derived(
         dcgan(),
         name="infogan",
         about="part of the noise is a code that D learns to read from the picture, so it comes to mean something",

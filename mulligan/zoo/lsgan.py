@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mulligan.core.recipe import Part, Players, Recipe
+from mulligan.core.recipe import Part, Players, Recipe, derived
 from mulligan.core.registry import recipes
 from mulligan.zoo.dcgan import dcgan
 
@@ -13,7 +11,7 @@ from mulligan.zoo.dcgan import dcgan
 def lsgan() -> Recipe:
     """DCGAN's networks, and the paper's Adam."""
     adam = Part("adam", lr=2e-4, beta1=0.5, beta2=0.999)
-    return replace(
+    return derived(
         dcgan(),
         name="lsgan",
         about="least squares: what D is sure about still pulls, the more the farther it is from the data",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mulligan.core.recipe import Budget, Part, Players, Recipe, Schedule, Term
+from mulligan.core.recipe import Budget, Part, Players, Recipe, Schedule, Term, derived
 from mulligan.core.registry import recipes
 
 PAPER = "Huang, Gokaslan, Kuleshov, Tompkin 2024, The GAN is dead; long live the GAN!, arXiv 2501.05441"
@@ -49,7 +49,7 @@ def _published(
     data: str, widths: tuple[int, ...], group: int, *, gamma: float, ema: float, images: float, batch: int
 ) -> Recipe:
     net = Part("r3gan", widths=widths, group=group)
-    sized = replace(
+    sized = derived(
         r3gan(),
         name=f"r3gan-{data}",
         about=f"R3GAN as published for {data}",

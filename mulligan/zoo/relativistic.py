@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mulligan.core.recipe import Part, Players, Recipe
+from mulligan.core.recipe import Part, Players, Recipe, derived
 from mulligan.core.registry import recipes
 from mulligan.zoo.dcgan import dcgan
 
@@ -13,7 +11,7 @@ from mulligan.zoo.dcgan import dcgan
 def relativistic() -> Recipe:
     """Pair by pair (RSGAN). R3GAN is what became of it."""
     adam = Part("adam", lr=2e-4, beta1=0.5, beta2=0.999)
-    return replace(
+    return derived(
         dcgan(),
         name="relativistic",
         about="D says how much more real a real image is than a generated one, and G turns that round",
@@ -27,7 +25,7 @@ def relativistic() -> Recipe:
 @recipes.register("relativistic-average")
 def relativistic_average() -> Recipe:
     """Each against the mean of the others (RaSGAN)."""
-    return replace(
+    return derived(
         relativistic(),
         name="relativistic-average",
         about="D says how much more real an image is than the others are on average",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mulligan.core.recipe import Part, Players, Recipe
+from mulligan.core.recipe import Part, Players, Recipe, derived
 from mulligan.core.registry import recipes
 from mulligan.zoo.sngan import sngan
 
@@ -12,7 +10,7 @@ from mulligan.zoo.sngan import sngan
 @recipes.register()
 def sagan() -> Recipe:
     """Attention at half the image's side, which small images have place for; the paper has it at a quarter of 128."""
-    return replace(
+    return derived(
         sngan(),
         name="sagan",
         about="self-attention in G and D, spectral norm in both, and D learns four times as fast as G",

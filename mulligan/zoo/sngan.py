@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mulligan.core.recipe import Budget, Part, Players, Recipe, Schedule
+from mulligan.core.recipe import Budget, Part, Players, Recipe, Schedule, derived
 from mulligan.core.registry import recipes
 from mulligan.zoo.dcgan import dcgan
 
@@ -31,7 +29,7 @@ def sngan() -> Recipe:
 
 @recipes.register("sngan-cifar10")
 def sngan_cifar10() -> Recipe:
-    return replace(
+    return derived(
         sngan(),
         name="sngan-cifar10",
         about="SNGAN as published for CIFAR-10",
@@ -44,7 +42,7 @@ def sngan_cifar10() -> Recipe:
 @recipes.register("sngan-projection")
 def sngan_projection() -> Recipe:
     """By class: conditional batch norm in G, and D adds the product of its features with the class's embedding."""
-    return replace(
+    return derived(
         sngan(),
         name="sngan-projection",
         about="D is told the class by an inner product, as the optimal D of a conditional model has it",
@@ -57,7 +55,7 @@ def sngan_projection() -> Recipe:
 @recipes.register()
 def ggan() -> Recipe:
     """The hinge on the textbook network."""
-    return replace(
+    return derived(
         dcgan(),
         name="ggan",
         about="D is a support vector machine: content beyond a margin; G moves along the hyperplane's normal",

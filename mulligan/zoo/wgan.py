@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mulligan.core.recipe import Part, Players, Recipe, Term
+from mulligan.core.recipe import Part, Players, Recipe, Term, derived
 from mulligan.core.registry import recipes
 
 CRITIC = Part("dcgan", dropout=0.0)  # no batch norm: the penalty is about single samples
@@ -33,7 +31,7 @@ def wgan() -> Recipe:
 def wgan_gp() -> Recipe:
     """The critic's gradient is pulled to norm 1 between real and fake."""
     adam = Part("adam", lr=1e-4, beta1=0.0, beta2=0.9)
-    return replace(
+    return derived(
         wgan(),
         name="wgan-gp",
         about="WGAN with a gradient penalty in place of clipping",
@@ -47,7 +45,7 @@ def wgan_gp() -> Recipe:
 def wgan_div() -> Recipe:
     """No slope is asked for: a steep critic pays for it, by a high power."""
     adam = Part("adam", lr=2e-4, beta1=0.5, beta2=0.999)
-    return replace(
+    return derived(
         wgan_gp(),
         name="wgan-div",
         about="a divergence related to the earth mover's distance, which needs no Lipschitz critic",
