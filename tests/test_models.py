@@ -26,6 +26,7 @@ FAMILIES = {
     "dcgan batch norm": (DCGANGenerator, DCGANDiscriminator, {"width": 4, "norm": "batch", "std": 0.02}),
     "r3gan": (R3GANGenerator, R3GANDiscriminator, {"width": 8, "group": 4, "blocks": 1}),
     "r3gan widths": (R3GANGenerator, R3GANDiscriminator, {"widths": (16, 8, 4), "group": 4, "blocks": 1}),
+    "dcgan twin": (DCGANGenerator, DCGANDiscriminator, {"width": 4}),
     "dcgan codes": (DCGANGenerator, DCGANDiscriminator, {"width": 4, "codes": 3}),
     "autoencoder": (DecoderGenerator, AutoencoderDiscriminator, {"width": 4}),
     "mlp": (MLPGenerator, MLPDiscriminator, {"widths": (8, 6)}),
@@ -45,7 +46,8 @@ def size(net: nn.Module) -> int:
 def test_shapes_and_gradients(family: str, shape: tuple[int, ...], classes: int) -> None:
     torch.manual_seed(0)
     make_g, make_d, options = FAMILIES[family]
-    G, D = make_g(shape, classes, **options), make_d(shape, classes, **options)
+    G = make_g(shape, classes, **options)
+    D = make_d(shape, classes, **options, **({"class_by": "twin"} if "twin" in family else {}))
     for name, parameter in [*G.named_parameters(), *D.named_parameters()]:
         if "narrow" in name or "gain" in name:  # starts at zero, where what comes before it gets no gradient
             nn.init.normal_(parameter)
@@ -56,8 +58,8 @@ def test_shapes_and_gradients(family: str, shape: tuple[int, ...], classes: int)
     judgement = D(fake, cond)
     (logit,) = judgement.logits
     assert logit.shape == (4,)
-    read = 0 if judgement.codes is None else judgement.codes.square().sum()
-    ((logit * torch.randn(4)).sum() + read).backward()
+    more = [each.square().sum() for each in (judgement.classes, judgement.twins, judgement.codes) if each is not None]
+    torch.stack([(logit * torch.randn(4)).sum(), *more]).sum().backward()
     for net in (G, D):
         dead = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
         assert not dead

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import mulligan.augment.consistency
 import mulligan.terms  # noqa: F401  (registers them)
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
@@ -247,14 +248,12 @@ class Reader(nn.Module):
     """Reads the code from its input's first numbers, judges by the last, and shows the input as its features."""
 
     def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
-        return Judgement([-x[:, -1].abs()], [x], None, x[:, :3])
+        return Judgement([-x[:, -1].abs()], [x], codes=x[:, :3])
 
 
 def test_information_is_the_cross_entropy_of_the_code() -> None:
-    z, fake = (
-        torch.tensor([[0.0, 2.0, 1.0, 9.0], [3.0, 0.0, 0.0, 9.0]]),
-        torch.tensor([[1.0, 2.0, 0.5], [0.0, 0.0, 0.0]]),
-    )
+    z = torch.tensor([[0.0, 2.0, 1.0, 9.0], [3.0, 0.0, 0.0, 9.0]])
+    fake = torch.tensor([[1.0, 2.0, 0.5], [0.0, 0.0, 0.0]])
     at = Step("g", nn.Identity(), Reader(), z, None, fake, fake)
     expected = [-math.log(math.exp(2) / sum(map(math.exp, (1, 2, 0.5)))), math.log(3)]
     assert terms["information"]().fn(at).tolist() == pytest.approx(expected)
@@ -277,3 +276,61 @@ def test_equilibrium_steers_what_d_owes_to_fakes() -> None:
     at = Step("d", nn.Identity(), Reader(), real, None, real, 1000 * fake, memory=memory)
     rule.fn(at)
     assert memory["equilibrium.k"].item() == 0
+
+
+class Namer(nn.Module):
+    """Reads two times three class logits from its input's first six numbers."""
+
+    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+        return Judgement([x[:, -1]], [], twins=x[:, :6].reshape(-1, 2, 3))
+
+
+@pytest.mark.parametrize("name", ["twin", "discriminative"])
+def test_two_classifiers_learn_one_from_reals_and_one_from_fakes(name: str) -> None:
+    torch.manual_seed(0)
+    real, fake, cond = torch.randn(4, 7), torch.randn(4, 7), torch.tensor([0, 1, 2, 1])
+
+    def wrong(x: Tensor, which: int) -> Tensor:
+        """- log p of the class, by the first or the second classifier; of both together they are one of six."""
+        own = x[:, 3 * which : 3 * which + 3] if name == "twin" else x[:, :6]
+        return own.exp().sum(1).log() - x[torch.arange(4), cond + 3 * which]
+
+    for side, expected in (("d", wrong(real, 0) + wrong(fake, 1)), ("g", wrong(fake, 0) - wrong(fake, 1))):
+        at = Step(side, nn.Identity(), Namer(), torch.zeros(4, 1), cond, real, fake)
+        torch.testing.assert_close(terms[name]().fn(at), expected)
+    with pytest.raises(UserError, match="class_by=twin"):
+        terms[name]().fn(step(Linear((3,)), (3,)))
+
+
+@pytest.mark.parametrize("fakes", [False, True])
+def test_consistency_is_what_d_sees_change(fakes: bool) -> None:
+    even, left = torch.ones(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)
+    left[..., 0] = 1.0
+    D = Linear((1, 4, 4))
+    rule = terms["consistency"](operations=("flip",), fakes=fakes)
+    told = Step("d", nn.Identity(), D, torch.zeros(2, 1), None, even, even)
+    assert rule.fn(told).tolist() == [0, 0]  # a flip is nothing to it
+    mirrored = ((left - left.flip(3)) * D.w).flatten(1).sum(1).square()
+    seen = set()
+    for seed in range(12):
+        torch.manual_seed(seed)
+        found = rule.fn(Step("d", nn.Identity(), D, torch.zeros(2, 1), None, left, even))
+        assert all(value == pytest.approx(0) or value == pytest.approx(mirrored[0].item()) for value in found.tolist())
+        seen |= {round(value, 4) for value in found.tolist()}
+    assert len(seen) == 2  # flipped, or not
+    at = Step("d", nn.Identity(), D, torch.zeros(2, 1), None, even, left)
+    assert any(rule.fn(at).sum().item() > 0 for _ in range(12)) == fakes
+
+
+def test_latent_consistency_pulls_d_together_and_g_apart() -> None:
+    torch.manual_seed(0)
+    G, D = nn.Linear(3, 5), Linear((5,))
+    G.forward = lambda z, cond: nn.functional.linear(z, G.weight, G.bias)
+    z, rule = torch.randn(20_000, 3), terms["latent-consistency"](sigma=0.1, variety=0.5)
+    fake = G(z, None)
+    d, g = (rule.fn(Step(side, G, D, z, None, fake, fake.detach() if side == "d" else fake)) for side in "dg")
+    moved = 0.01 * (D.w @ G.weight).square().sum()  # the variance of D(G(z + e)) - D(G(z))
+    assert d.mean().item() == pytest.approx(moved.item(), rel=0.05)
+    assert g.mean().item() == pytest.approx(-0.5 * 0.01 * G.weight.square().sum().item() / 5, rel=0.05)
+    g.mean().backward()
+    assert G.weight.grad.norm() > 0

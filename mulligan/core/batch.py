@@ -24,6 +24,7 @@ class Judgement(NamedTuple):
     logits: list[Tensor]  # one per head, each (B,) or (B, *anything)
     features: list[Tensor]  # intermediate activations; may be empty
     classes: Tensor | None = None  # (B, K) logits of an auxiliary classifier, where D has one
+    twins: Tensor | None = None  # (B, 2, K) logits of classes as of real images and as of generated ones
     codes: Tensor | None = None  # (B, codes) logits of which code G was given, where D reads it
 
 

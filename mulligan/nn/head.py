@@ -11,22 +11,23 @@ from torch import Tensor, nn
 
 from mulligan.core.batch import Judgement
 
-ClassBy = Literal["projection", "classifier", "both"]
+ClassBy = Literal["projection", "classifier", "both", "twin"]
 
 
 class Head(nn.Module):
     """One logit a sample; with classes, of whether it is real and of its class.
 
     That is by an inner product of the class's embedding with the features (Miyato, Koyama 2018, arXiv 1802.05637), or
-    by a classifier beside it, for the `auxiliary` term (Odena 2017, arXiv 1610.09585), or both. With `codes`, it also
-    reads the code that G was given, for the `information` term.
+    by a classifier beside it, for the `auxiliary` term (Odena 2017, arXiv 1610.09585), or both; or by two, for the
+    `twin` and `discriminative` terms. With `codes`, it also reads the code that G was given, for `information`.
     """
 
     def __init__(self, features: int, classes: int, class_by: ClassBy = "projection", codes: int = 0) -> None:
         super().__init__()
         self.logit = nn.Linear(features, 1)
-        self.embed = nn.Embedding(classes, features) if classes and class_by != "classifier" else None
-        self.classify = nn.Linear(features, classes) if classes and class_by != "projection" else None
+        self.embed = nn.Embedding(classes, features) if classes and class_by in ("projection", "both") else None
+        self.classify = nn.Linear(features, classes) if classes and class_by in ("classifier", "both") else None
+        self.twin = nn.Linear(features, 2 * classes) if classes and class_by == "twin" else None
         self.read = nn.Linear(features, codes) if codes else None
         if self.embed is not None:
             nn.init.normal_(self.embed.weight, std=features**-0.5)
@@ -37,5 +38,5 @@ class Head(nn.Module):
         if self.embed is not None:
             assert cond is not None
             logit = logit + (self.embed(cond) * features).sum(1)
-        classes, codes = (each and each(features) for each in (self.classify, self.read))
-        return Judgement([logit], seen, classes, codes)
+        classes, twins, codes = (each and each(features) for each in (self.classify, self.twin, self.read))
+        return Judgement([logit], seen, classes, None if twins is None else twins.unflatten(1, (2, -1)), codes)
