@@ -24,7 +24,7 @@ def consistency(
     operations: Names = ("flip", "shift"),  # that an image stays the same under, as D is to see it
     fakes: bool = False,  # also of generated images
 ) -> Penalty:
-    """(D(x) - D(T(x)))^2 on reals (Zhang 2020, arXiv 1910.12027, eq. 3), or fakes too (Zhao 2021, 2002.04724, alg. 1)."""
+    """(D(x) - D(T(x)))^2 on reals (Zhang 2020, arXiv 1910.12027, eq. 3), or fakes too (Zhao 2021, 2002.04724)."""
 
     def changed(step: Step, x: Tensor) -> Judgement:
         dice = Dice(int(torch.randint(1 << 62, ()).item()), 1.0, len(x), len(x), x.device)
