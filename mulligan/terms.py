@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from mulligan.core.batch import Judgement, append_dims
 from mulligan.core.errors import UserError
@@ -71,6 +72,11 @@ class Slopes:
         for module in D.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd) and module.p:
                 raise UserError("a first-order penalty (sigma > 0) needs a discriminator without dropout; set sigma=0")
+            if parametrize.is_parametrized(module):
+                raise UserError(
+                    "a first-order penalty (sigma > 0) needs a discriminator without spectral norm, which moves with "
+                    "every look; set sigma=0"
+                )
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and self.share < 1:
                 raise UserError(
                     "a first-order penalty on a share needs a discriminator without batch norm; set share=1"

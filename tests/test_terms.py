@@ -206,6 +206,9 @@ def test_chance_in_d_is_refused_where_it_would_pass_for_slope() -> None:
         terms["r1"](sigma=0.01).fn(step(Network(nn.Dropout(0.3)), (3, 2, 2)))
     with pytest.raises(UserError, match="batch norm"):
         terms["r1"](sigma=0.01, share=0.5).fn(step(Network(nn.BatchNorm1d(16)), (3, 2, 2)))
+    with pytest.raises(UserError, match="without spectral norm"):
+        spectral = nn.utils.parametrizations.spectral_norm(nn.Linear(16, 16))
+        terms["r1"](sigma=0.01).fn(step(Network(spectral), (3, 2, 2)))
     with pytest.raises(UserError, match="share=0"):
         terms["r1"](share=0.0)
 
