@@ -13,14 +13,13 @@ import argparse
 import json
 import os
 import platform
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from mnist_judge import COUNT, PROTOCOL, MnistJudge, add_options
+from runs import budget_of, sampled, trained
 
 from mulligan.data import open_data
 
@@ -52,29 +51,16 @@ def main() -> None:
         "real": judge.score(judge.others),
         "shipped digits": judge.score(judge.shipped),
     }
-    budget = ["--images", options.images] if options.images else ["--minutes", options.minutes]
     for seed in options.seeds:
         with tempfile.TemporaryDirectory() as folder:
-            run, data = f"{folder}/run", "digits"
+            run, data = Path(folder, "run"), "digits"
             if options.data == "mnist":
                 data = f"{folder}/mnist.npz"
                 mnist_without(judge, options.mnist, Path(data))
-            mulligan = [sys.executable, "-m", "mulligan"]
-            order = [*mulligan, "train", data, *map(str, budget), "--seed", str(seed), "--out", run, "--json"]
-            summary = json.loads(subprocess.run(order, check=True, stdout=subprocess.PIPE).stdout)
-            for out in (f"{folder}/samples.npz", RESULTS / f"{name.stem}-seed{seed}.png"):
-                count = str(COUNT if str(out).endswith("npz") else 100)
-                subprocess.run([*mulligan, "sample", run, "-n", count, "--seed", "1", "--out", str(out)], check=True)
-            evaluation = subprocess.run([*mulligan, "evaluate", run, "--json"], check=True, stdout=subprocess.PIPE)
-            samples = torch.from_numpy(np.load(f"{folder}/samples.npz")["images"]).permute(0, 3, 1, 2)
-            described = json.loads(Path(run, "run.json").read_text())
-        found[f"seed {seed}"] = {
-            **judge.score(samples),
-            **{key: summary[key] for key in ("images_seen", "seconds", "images_per_second", "peak_memory_bytes")},
-            "own_metrics": {key: round(value, 4) for key, value in json.loads(evaluation.stdout)["metrics"].items()},
-            "threads": described["environment"]["threads"],
-            "chosen": [choice["settings"] for choice in described["chosen"]],
-        }
+            of_run = trained(data, budget_of(options.minutes, options.images), run, seed)
+            sampled(run, 100, RESULTS / f"{name.stem}-seed{seed}.png")
+            samples = np.load(sampled(run, COUNT, Path(folder, "samples.npz")))["images"]
+        found[f"seed {seed}"] = judge.score(torch.from_numpy(samples).permute(0, 3, 1, 2)) | of_run
         print(json.dumps(found[f"seed {seed}"], indent=2), flush=True)
         before = json.loads(name.read_text()) if name.exists() else {}  # another seed may run beside
         name.write_text(json.dumps(found | before | {f"seed {seed}": found[f"seed {seed}"]}, indent=2) + "\n")

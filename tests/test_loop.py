@@ -9,15 +9,17 @@ import pytest
 import torch
 from toys import HINGE, ToyD, toy_game
 
-import mulligan.terms  # noqa: F401  (registers them)
+import mulligan.terms.balance
+import mulligan.terms.slopes  # noqa: F401  (registers them)
 from mulligan.augment.parts import Augmentation
-from mulligan.core.recipe import Schedule, Term
+from mulligan.core.recipe import Part, Schedule, Term
 from mulligan.core.registry import terms
-from mulligan.core.step import Loss, Penalty
+from mulligan.core.step import Loss, Passage, Penalty, Step, View, plainly
 from mulligan.engine import checkpoint
 from mulligan.engine.budget import best_of, converged, milestones
 from mulligan.engine.ema import MovingAverage
 from mulligan.engine.loop import Game, State, Stop, play, play_step, restore, tensors_of
+from mulligan.engine.optim import Tuned
 
 
 class Quiet:
@@ -122,12 +124,53 @@ def test_penalties_share_ds_forward_and_are_lazy() -> None:
         return step.on_real.logits[0].square()
 
     lazy = Penalty("d", fn, grad_of=("real",))
-    game, table = toy_game(penalties=[("own", Term(0.5, every=3), lazy)]), Quiet()
+    game, table = toy_game(rules=[("own", Term(0.5, every=3), lazy)]), Quiet()
     run(game, 6, table)
     assert seen == [True, True]
     with_penalty = [("d/own" in report) for report in table.reports]
     assert with_penalty == [True, False, False, True, False, False]
     assert game.d.net.calls == 6 * 3
+
+
+def test_stages_lie_on_the_channels_and_are_shown_alike() -> None:
+    shown = []
+
+    def fn(step):
+        shown.append((step.view_real(step.real), step.view_fake(step.fake)))
+        return step.on_real.logits[0].square()
+
+    augment = Augmentation(("flip",), 0.5)
+    game = toy_game(stages=3, augment=augment, rules=[("own", Term(0.5), Penalty("d", fn, grad_of=("real", "fake")))])
+    table = Quiet()
+    run(game, 3, table)
+    for real, fake in shown:
+        assert real.shape == fake.shape == (8, 3, 4, 4)
+        assert torch.equal(real[:, :1], real[:, 1:2]) and torch.equal(real[:, :1], real[:, 2:])
+        torch.testing.assert_close(2 * fake[:, :1], fake[:, 2:])  # turned as the last one is
+    assert game.ema.net(torch.randn(2, 4), None).shape == (2, 1, 4, 4)
+
+
+def test_a_passage_is_between_g_and_d() -> None:
+    """Half the gradient on its way back is half of G's step by plain SGD."""
+    learnt = {}
+    for name, weight in (("none", 1.0), ("half", 0.5)):
+
+        def halved(step: Step, weight: float) -> tuple[View, View]:
+            def view(x: torch.Tensor) -> torch.Tensor:
+                if x.requires_grad:
+                    x = x * 1.0
+                    x.register_hook(lambda gradient: gradient * weight)
+                return x
+
+            return plainly, view
+
+        game = toy_game(rules=[("own", Term(weight), Passage("g", halved))])
+        before = game.g.net.net.weight.detach().clone()
+        game.g.tuned = Tuned(Part("sgd", lr=1.0), game.g.net.parameters())
+        play_step(game, State(), 100)
+        learnt[name] = game.g.net.net.weight.detach() - before
+    assert learnt["none"].abs().max() > 1e-4
+    torch.testing.assert_close(learnt["half"], 0.5 * learnt["none"], rtol=1e-3, atol=1e-7)
 
 
 def test_schedules_reach_the_optimizer() -> None:
@@ -144,8 +187,8 @@ def test_schedules_reach_the_optimizer() -> None:
         {"share_fakes": False, "d_turns": 2},
         {"accumulate": 2},
         {"augment": Augmentation(("shift", "noise"), 0.1, target=0.0)},
-        {"penalties": [("lecam", Term(0.3), terms["lecam"]())]},
-        {"penalties": [("r1", Term(1.0, every=2), terms["r1"](sigma=0.01, share=0.25))], "dropout": 0.0},
+        {"rules": [("lecam", Term(0.3), terms["lecam"]())]},
+        {"rules": [("r1", Term(1.0, every=2), terms["r1"](sigma=0.01, share=0.25))], "dropout": 0.0},
     ],
 )
 @pytest.mark.parametrize("broken_at", [1, 7, 12])

@@ -75,7 +75,14 @@ def test_channels():
 
 
 def test_each_net_is_tested():
-    assert set(features) == {*SHIPPED, "inception"}
+    assert set(features) == {*SHIPPED, "inception", "plain"}
+
+
+def test_the_plain_net_changes_nothing():
+    points = noise(5, 2)
+    assert torch.equal(Part("plain").build(features)(points), points)
+    with pytest.raises(UserError, match="for points"):
+        Part("plain").build(features)(noise(5, 1, 8, 8))
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -13,9 +13,10 @@ from mulligan.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from mulligan.models.mlp import Maxout, MLPDiscriminator, MLPGenerator
 from mulligan.models.r3gan import R3GANDiscriminator, R3GANGenerator
 from mulligan.models.resnet import ResNetDiscriminator, ResNetGenerator
+from mulligan.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from mulligan.nn.code import code_of
 from mulligan.nn.norm import ConditionalBatchNorm
-from mulligan.zoo import biggan, sngan
+from mulligan.zoo import biggan, sngan, stylegan2
 from mulligan.zoo import r3gan as presets
 
 FAMILIES = {
@@ -30,6 +31,7 @@ FAMILIES = {
     "dcgan codes": (DCGANGenerator, DCGANDiscriminator, {"width": 4, "codes": 3}),
     "autoencoder": (DecoderGenerator, AutoencoderDiscriminator, {"width": 4}),
     "mlp": (MLPGenerator, MLPDiscriminator, {"widths": (8, 6)}),
+    "stylegan2": (StyleGAN2Generator, StyleGAN2Discriminator, {"most": 8}),
     "resnet": (ResNetGenerator, ResNetDiscriminator, {"width": 2}),
     "resnet attention": (ResNetGenerator, ResNetDiscriminator, {"width": 4, "attention": 1, "spectral": True}),
     "resnet orthogonal": (ResNetGenerator, ResNetDiscriminator, {"widths": (8, 12, 16), "init": "orthogonal"}),
@@ -54,7 +56,7 @@ def test_shapes_and_gradients(family: str, shape: tuple[int, ...], classes: int)
     cond = torch.tensor([0, 1, classes - 1, 0]) if classes else None
     fake = G(torch.randn(4, *G.z_shape), cond)
     assert fake.shape == (4, *shape)
-    assert family.startswith("r3gan") or fake.abs().max() <= 1
+    assert family.startswith(("r3gan", "stylegan2")) or fake.abs().max() <= 1
     judgement = D(fake, cond)
     (logit,) = judgement.logits
     assert logit.shape == (4,)
@@ -114,6 +116,25 @@ def test_gan_has_the_networks_of_the_paper() -> None:
     assert size(MLPDiscriminator((1, 28, 28), 0)) == 785 * 1200 + 241 * 1200 + 241
 
 
+def test_styles_are_mixed_in_training_alone() -> None:
+    torch.manual_seed(0)
+    G = StyleGAN2Generator((1, 28, 28), 0, most=8, mixing=1.0)
+    z = torch.randn(50, 64)
+    ws = G.styled(z, None)
+    own = G.mapping(z, None)
+    mine = (ws == own[:, None]).all(2)  # (B, L)
+    assert ws.shape == (50, G.synthesis.count, 64) and mine[:, 0].all() and not mine[:, -1].any()
+    assert (mine.int().diff(dim=1) <= 0).all() and mine.sum(1).unique().numel() > 2  # own first, then another's
+    G.eval()
+    assert torch.equal(G.styled(z, None), own[:, None].expand(-1, G.synthesis.count, -1))
+    assert torch.equal(G(z, None), G(z, None))  # the noise in its layers is held still
+    for layer in G.modules():
+        if hasattr(layer, "strength"):
+            nn.init.ones_(layer.strength)
+    G.train()
+    assert not torch.equal(G(z, None), G(z, None))
+
+
 def test_dcgan_is_the_tutorials_network() -> None:
     assert size(DCGANGenerator((1, 28, 28), 0)) == 2_305_472
     assert size(DCGANDiscriminator((1, 28, 28), 0)) == 212_865
@@ -123,6 +144,7 @@ def test_dcgan_is_the_tutorials_network() -> None:
     ("preset", "shape", "classes", "published"),
     [
         (sngan.sngan_cifar10, (3, 32, 32), 0, (4.28, 1.05)),
+        (stylegan2.stylegan2_ffhq1024, (3, 1024, 1024), 0, (30.370060, 29.012513)),
         (biggan.biggan_imagenet128, (3, 128, 128), 1000, (70.43, 87.98)),
         (presets.r3gan_cifar10, (3, 32, 32), 10, (20.78, 21.28)),
         (presets.r3gan_ffhq64, (3, 64, 64), 0, (22.43, 22.38)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import scipy.signal
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -10,9 +12,11 @@ from torch import nn
 from mulligan.nn.attention import SelfAttention
 from mulligan.nn.conv import Conv2d, ConvTranspose2d, by_frequency, pays
 from mulligan.nn.dropout import Dropout, dropout
+from mulligan.nn.equalised import EqualConv2d, EqualLinear
 from mulligan.nn.head import Head
 from mulligan.nn.norm import ConditionalBatchNorm, VectorBatchNorm
-from mulligan.nn.resample import downsample, upsample
+from mulligan.nn.resample import downsample, fir, upsample
+from mulligan.nn.style import MinibatchStd, ModulatedConv2d
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -166,3 +170,57 @@ def test_vector_batch_norm_is_batch_norm_until_the_vector_speaks() -> None:
     scale, shift = vector @ layer.scale.weight.T, vector @ layer.shift.weight.T
     expected = nn.BatchNorm2d(3)(x) * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
     torch.testing.assert_close(layer(x, vector), expected)
+
+
+@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize("demodulate", [False, True])
+def test_modulation_is_a_kernel_of_its_own_for_every_sample(up: bool, demodulate: bool) -> None:
+    torch.manual_seed(0)
+    layer = ModulatedConv2d(5, 4, 3, 6, up=up, demodulate=demodulate)
+    x, w = torch.randn(3, 5, 6, 7), torch.randn(3, 6)
+    style = w @ layer.style.weight.T / 6**0.5 + layer.style.bias
+    for b in range(3):
+        kernel = layer.weight / (5 * 9) ** 0.5 * style[b][None, :, None, None]
+        if demodulate:
+            kernel = kernel / (kernel.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
+        if up:
+            wide = torch.zeros(1, 5, 11, 13)
+            wide[:, :, ::2, ::2] = x[b]
+            full = F.conv2d(F.pad(wide, (2, 2, 2, 2)), kernel.flip(2, 3))  # a transposed convolution, by its definition
+            taps = np.array([1, 3, 3, 1]) / 4
+            smooth = scipy.signal.convolve(full.detach().numpy()[0], np.outer(taps, taps)[None], "full")
+            expected = torch.from_numpy(smooth[:, 2:-2, 2:-2]).float()
+        else:
+            expected = F.conv2d(x[b : b + 1], kernel, padding=1)[0]
+        torch.testing.assert_close(layer(x, w)[b], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_fir_is_scipys() -> None:
+    x = torch.randn(2, 3, 9, 6)
+    taps = np.array([1, 3, 3, 1]) / 8
+    for b in range(2):
+        for c in range(3):
+            expected = scipy.signal.convolve2d(np.pad(x[b, c].numpy(), ((2, 1), (2, 1))), np.outer(taps, taps), "valid")
+            expected = torch.from_numpy(expected).float()
+            torch.testing.assert_close(fir(x, before=2, after=1, gain=4.0)[b, c], 4 * expected)
+            torch.testing.assert_close(fir(x, before=2, after=1, stride=2)[b, c], expected[::2, ::2])
+
+
+@pytest.mark.parametrize("count", [8, 6, 3, 1])
+def test_minibatch_deviation_is_of_groups(count: int) -> None:
+    x = torch.randn(count, 2, 3, 3)
+    y = MinibatchStd(4)(x)
+    assert torch.equal(y[:, :2], x)
+    groups = -(-count // 4)
+    for i in range(count):
+        mine = x[i % groups :: groups]
+        expected = (mine - mine.mean(0)).square().mean(0).add(1e-8).sqrt().mean()
+        torch.testing.assert_close(y[i, 2], expected.expand(3, 3))
+
+
+def test_equalised_layers_are_unit_normal_and_scaled() -> None:
+    torch.manual_seed(0)
+    linear, conv = EqualLinear(400, 300, rate=0.01), EqualConv2d(40, 30, 3, padding=1)
+    assert (linear.weight * 0.01).std().item() == pytest.approx(1, rel=0.02)
+    assert linear(torch.randn(500, 400)).std().item() == pytest.approx(1, rel=0.05)
+    assert conv(torch.randn(4, 40, 16, 16))[:, :, 1:-1, 1:-1].std().item() == pytest.approx(1, rel=0.05)

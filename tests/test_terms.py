@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import mulligan.augment.consistency
-import mulligan.terms  # noqa: F401  (registers them)
+from mulligan.api.build import load_parts
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
 from mulligan.core.step import Constraint, Penalty, Step
 
+load_parts()
 SHAPES = [(3,), (2, 5), (1, 4, 3), (2, 2, 3, 2)]
 
 
@@ -337,3 +337,34 @@ def test_latent_consistency_pulls_d_together_and_g_apart() -> None:
     assert g.mean().item() == pytest.approx(-0.5 * 0.01 * G.weight.square().sum().item() / 5, rel=0.05)
     g.mean().backward()
     assert G.weight.grad.norm() > 0
+
+
+class Styled(nn.Module):
+    """An image that is linear in two layers' styles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(2, 3, 1 * 4 * 4))
+        self.mapping = nn.Parameter(torch.ones(3))
+
+    def styled(self, z: Tensor, cond: Tensor | None) -> Tensor:
+        return (z * self.mapping)[:, None].expand(-1, 2, -1)
+
+    def synthesis(self, ws: Tensor) -> Tensor:
+        return torch.einsum("bls,lsp->bp", ws, self.weight).unflatten(1, (1, 4, 4))
+
+
+def test_path_length_is_how_far_the_image_moves_with_the_style() -> None:
+    torch.manual_seed(0)
+    G, z, memory = Styled(), torch.randn(4000, 3), {}
+    rule = terms["path-length"](decay=1.0, share=1.0)
+    found = rule.fn(Step("g", G, nn.Identity(), z, None, z, z, memory=memory))
+    slopes = torch.einsum("bp,lsp->bls", torch.randn(4000, 16) / 4, G.weight.detach())
+    lengths = slopes.square().sum(2).mean(1).sqrt()
+    assert memory["path-length.mean"].item() == pytest.approx(lengths.mean().item(), rel=0.03)
+    assert found.mean().item() == pytest.approx(lengths.var().item(), rel=0.1)
+    found.mean().backward()
+    assert G.weight.grad.norm() > 0
+    assert len(terms["path-length"](share=0.25).fn(Step("g", G, nn.Identity(), z, None, z, z))) == 1000
+    with pytest.raises(UserError, match="generator=stylegan2"):
+        rule.fn(step(Linear((3,)), (3,)))

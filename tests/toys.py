@@ -18,13 +18,14 @@ from mulligan.engine.turn import Player
 class ToyG(nn.Module):
     z_shape = (4,)
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], stages: int = 1) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.stages = shape, stages
         self.net = nn.Linear(4, torch.Size(shape).numel())
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        return self.net(z).tanh().unflatten(1, self.shape)
+        x = self.net(z).tanh().unflatten(1, self.shape)
+        return torch.cat([x / 2] * (self.stages - 1) + [x], 1) if self.training else x
 
 
 class ToyD(nn.Module):
@@ -43,13 +44,15 @@ class ToyD(nn.Module):
 HINGE = Loss(d=lambda real, fake: (1 - real).relu() + (1 + fake).relu(), g=lambda fake: -fake)
 
 
-def toy_game(shape: tuple[int, ...] = (1, 4, 4), *, dropout: float = 0.0, penalties=(), **settings) -> Game:
-    """A hinge game on seeded noise; `settings` are fields of Game."""
+def toy_game(
+    shape: tuple[int, ...] = (1, 4, 4), *, dropout: float = 0.0, rules=(), stages: int = 1, **settings
+) -> Game:
+    """A hinge game on seeded noise; `rules` are (name, term, rule), `settings` fields of Game."""
     torch.manual_seed(0)
-    G, D = ToyG(shape), ToyD(shape, dropout)
+    G, D = ToyG(shape, stages), ToyD((stages * shape[0], *shape[1:]), dropout)
     data = torch.rand(50, *shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
     adam = Part("adam", lr=0.01)
-    mine = {side: {name: pair for name, *pair in penalties if pair[1].side in (side, "both")} for side in "gd"}
+    mine = {side: {name: pair for name, *pair in rules if pair[1].side in (side, "both")} for side in "gd"}
 
     def deal(position: int, count: int) -> Batch:
         return Batch(data[torch.arange(position, position + count) % len(data)], None)

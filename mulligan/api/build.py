@@ -20,15 +20,15 @@ from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part, Recipe, Term
 from mulligan.core.run import read_json
 from mulligan.core.seeding import endless_order, mix
-from mulligan.core.step import Constraint, Penalty
+from mulligan.core.step import Rule
 from mulligan.data import Data
 from mulligan.engine.ema import MovingAverage
 from mulligan.engine.loop import Game
 from mulligan.engine.optim import Tuned
 from mulligan.engine.turn import Player
 
-PART_PACKAGES = ("models", "augment", "tasks", "zoo", "metrics")
-PART_MODULES = ("losses", "terms", "engine.optim")
+PART_PACKAGES = ("terms", "models", "augment", "tasks", "zoo", "metrics")
+PART_MODULES = ("losses", "engine.optim")
 
 
 @functools.cache
@@ -106,7 +106,7 @@ def build_networks(
     return G.to(device, memory_format=layout), D.to(device, memory_format=layout)
 
 
-def build_rules(terms: Mapping[str, Term]) -> dict[str, tuple[Term, Penalty | Constraint]]:
+def build_rules(terms: Mapping[str, Term]) -> dict[str, tuple[Term, Rule]]:
     return {name: (term, Part(name, **term.options).build(registry.terms)) for name, term in terms.items()}
 
 
@@ -121,13 +121,11 @@ def build_game(
     rules = build_rules(recipe.terms)
 
     def player(side: str, net: nn.Module, part: Part) -> Player:
-        mine = {name: (term, rule) for name, (term, rule) in rules.items() if rule.side in (side, "both")}
         return Player(
             side=side,
             net=net.train(),
             tuned=Tuned(part, net.parameters()),
-            penalties={name: pair for name, pair in mine.items() if isinstance(pair[1], Penalty)},
-            constraints={name: pair for name, pair in mine.items() if isinstance(pair[1], Constraint)},
+            rules={name: (term, rule) for name, (term, rule) in rules.items() if rule.side in (side, "both")},
             scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
         )
 

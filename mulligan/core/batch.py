@@ -33,6 +33,12 @@ def append_dims(x: Tensor, ndim: int) -> Tensor:
     return x.reshape(x.shape + (1,) * (ndim - x.ndim))
 
 
+def staged_like(real: Tensor, fake: Tensor) -> Tensor:
+    """Reals as often on the channels as G, which may draw in stages, has put an image there: as it is for one."""
+    stages = fake.shape[1] // real.shape[1]
+    return real if stages == 1 else torch.cat([real] * stages, 1)
+
+
 def to_float(images: Tensor) -> Tensor:
     """uint8 [0, 255] -> float32 [-1, 1]; with `to_uint8` the only pair of range converters.
 

@@ -64,10 +64,25 @@ class Constraint:
     fn: Callable[[Step, float], None]
 
 
+@dataclass(frozen=True)
+class Passage:
+    """What images go through last, on their way to D, and gradients first, on their way back to G.
+
+    `fn(step, weight)` gives the views of reals and of fakes, each of which must treat a sample alike every time.
+    """
+
+    side: Side | Literal["both"]
+    fn: Callable[[Step, float], tuple[View, View]]
+
+
+Rule = Penalty | Constraint | Passage
+
+
 class Step:
     """What one turn holds. D judges only what somebody asks for, and only once, so loss and penalties share a forward.
 
-    In D's turn `fake` is cut off from G, and D's parameters learn; in G's turn it is the other way round.
+    In D's turn `fake` is cut off from G, and D's parameters learn; in G's turn it is the other way round. Where G draws
+    in stages, `real` and `fake` hold them all, coarse to fine, one after the other on the channels.
     """
 
     def __init__(
@@ -88,6 +103,11 @@ class Step:
         self.real, self.fake = real, fake  # (B, C, *space) both
         self.view_real, self.view_fake = view_real, view_fake  # augmentation: what D is shown of each
         self.memory = {} if memory is None else memory  # what terms keep from step to step; part of the checkpoint
+
+    def pass_through(self, views: tuple[View, View]) -> None:
+        """From now on D is shown what it would have been shown, through these views of reals and of fakes."""
+        real, fake = self.view_real, self.view_fake
+        self.view_real, self.view_fake = lambda x: views[0](real(x)), lambda x: views[1](fake(x))
 
     def judge(self, x: Tensor, view: View) -> Judgement:
         """D's word on a view of `x`, whose samples have this step's first conditions; logits in float32 always."""

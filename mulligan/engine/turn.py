@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mulligan.core.batch import Batch
+from mulligan.core.batch import Batch, staged_like
 from mulligan.core.recipe import Term, value_at
-from mulligan.core.step import Augmentation, Constraint, Loss, Penalty, Side, Step
+from mulligan.core.step import Augmentation, Constraint, Loss, Passage, Penalty, Rule, Side, Step, View, plainly
 from mulligan.engine.optim import Tuned
 from mulligan.engine.signals import gradient_norm, spread, wins
 
@@ -34,10 +35,17 @@ class Player:
     side: Side
     net: nn.Module
     tuned: Tuned
-    penalties: Mapping[str, tuple[Term, Penalty]] = field(default_factory=dict)
-    constraints: Mapping[str, tuple[Term, Constraint]] = field(default_factory=dict)
+    rules: Mapping[str, tuple[Term, Rule]] = field(default_factory=dict)
     memory: dict[str, Tensor] = field(default_factory=dict)  # what its terms keep from step to step
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
+
+    def due(self, kind: type, index: int) -> dict[str, tuple[Term, Any]]:
+        """The rules of a kind that hold in the player's turn of this index: lazy ones now and then."""
+        return {
+            name: (term, rule)
+            for name, (term, rule) in self.rules.items()
+            if isinstance(rule, kind) and index % term.every == 0
+        }
 
 
 def adversarial(loss: Loss, step: Step) -> Tensor:
@@ -70,8 +78,8 @@ def turn(
     G, D = (player.net, opponent.net) if side == "g" else (opponent.net, player.net)
     G.requires_grad_(side == "g" or keep_fakes)
     D.requires_grad_(side == "d")
-    due = {name: (term, rule) for name, (term, rule) in player.penalties.items() if index % term.every == 0}
-    watched = {which for _, rule in due.values() for which in rule.grad_of}
+    penalties = player.due(Penalty, index)
+    watched = {which for _, rule in penalties.values() for which in rule.grad_of}
 
     player.tuned.tune(seen, budget)
     player.tuned.optimizer.zero_grad(set_to_none=True)
@@ -82,19 +90,23 @@ def turn(
             if side == "d":
                 deal.fake = fake if keep_fakes else None
                 fake = fake.detach()
-            real = deal.batch.real.detach()
+            channels = deal.batch.real.shape[1]
+            real = staged_like(deal.batch.real.detach(), fake)
+            views = augment.views(
+                len(real), strength, real.device, paired=loss.g_sees_real,
+                fresh=lambda deal=deal, c=channels: G(torch.randn_like(deal.z), deal.batch.cond)[:, -c:],
+            )  # fmt: skip
             step = Step(
                 side, G, D, deal.z, deal.batch.cond,
                 real.requires_grad_() if "real" in watched else real,
                 fake.requires_grad_() if "fake" in watched else fake,
-                *augment.views(
-                    len(real), strength, real.device, paired=loss.g_sees_real,
-                    fresh=lambda deal=deal: G(torch.randn_like(deal.z), deal.batch.cond),
-                ),
+                *(_of_each_stage(view, channels) for view in views),
                 memory=player.memory,
             )  # fmt: skip
+            for term, rule in player.due(Passage, index).values():
+                step.pass_through(rule.fn(step, value_at(term.weight, seen, budget)))
             report = {f"{side}/adversarial": adversarial(loss, step)}
-            for name, (term, rule) in due.items():
+            for name, (term, rule) in penalties.items():
                 report[f"{side}/{name}"] = value_at(term.weight, seen, budget) * term.every * rule.fn(step)
             total = torch.stack([each.mean() for each in report.values()]).sum() / len(deals)  # some of a share alone
         player.scaler.scale(total).backward()
@@ -102,18 +114,24 @@ def turn(
             report["d/real"] = mean_logit(step.on_real.logits)
             report["d/fake"] = mean_logit(step.on_fake.logits)
             report["d/wins"] = wins(report["d/real"], report["d/fake"])
-            report |= {"spread/real": spread(real), "spread/fake": spread(fake)}
+            report |= {"spread/real": spread(real[:, -channels:]), "spread/fake": spread(fake[:, -channels:])}
         reports.append({name: value.detach() for name, value in report.items()})
     player.scaler.unscale_(player.tuned.optimizer)
     gradient = gradient_norm(player.net.parameters())
     player.scaler.step(player.tuned.optimizer)
     player.scaler.update()
-    for term, rule in player.constraints.values():
-        if index % term.every == 0:
-            rule.fn(step, value_at(term.weight, seen, budget))
+    for term, rule in player.due(Constraint, index).values():
+        rule.fn(step, value_at(term.weight, seen, budget))
     return {name: torch.cat([report[name] for report in reports]) for name in reports[0]} | {
         f"{side}/gradient": gradient
     }
+
+
+def _of_each_stage(view: View, channels: int) -> View:
+    """The same view of all the stages of an image, which lie one after the other on the channels."""
+    if view is plainly:
+        return view
+    return lambda x: view(x) if x.shape[1] == channels else torch.cat([view(s) for s in x.split(channels, 1)], 1)
 
 
 def mean_logit(logits: Sequence[Tensor]) -> Tensor:

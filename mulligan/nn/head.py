@@ -14,6 +14,11 @@ from mulligan.core.batch import Judgement
 ClassBy = Literal["projection", "classifier", "both", "twin"]
 
 
+def normalised(x: Tensor) -> Tensor:
+    """(B, F) with every row's mean square at 1 (pixel norm; Karras 2018, arXiv 1710.10196, sec. 4.2)."""
+    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+
+
 class Head(nn.Module):
     """One logit a sample; with classes, of whether it is real and of its class.
 

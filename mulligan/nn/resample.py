@@ -23,6 +23,13 @@ def _kernel(x: Tensor, total: float) -> Tensor:
     return kernel.expand(x.shape[1], 1, *kernel.shape).contiguous()
 
 
+def fir(x: Tensor, *, before: int, after: int, gain: float = 1.0, stride: int = 1) -> Tensor:
+    """(B, C, H, W) smoothed by [1, 3, 3, 1] along both axes, StyleGAN2's filter, with zeros before and after."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) / 8
+    kernel = (taps[:, None] * taps * gain).expand(x.shape[1], 1, 4, 4)
+    return F.conv2d(F.pad(x, (before, after, before, after)), kernel, stride=stride, groups=x.shape[1])
+
+
 def downsample(x: Tensor) -> Tensor:
     """(B, C, *space) -> (B, C, *space / 2): low-pass, then every other sample; zero beyond the border."""
     return CONV[x.ndim - 2](x, _kernel(x, 1.0), stride=2, padding=1, groups=x.shape[1])

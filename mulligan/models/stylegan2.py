@@ -1,0 +1,172 @@
+"""`stylegan2`: a mapping from noise to styles, and styles that steer every layer (Karras 2020, arXiv 1912.04958).
+
+Written from the paper: configuration F, that is weight demodulation, a generator of skip connections, a residual
+discriminator, and no progressive growing.
+
+Legend: B batch, C image channels, H W image size, h w the base grid, S numbers of a style, L layers that take one.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from mulligan.core.batch import Judgement
+from mulligan.core.registry import discriminators, generators
+from mulligan.models.sizes import halvings
+from mulligan.nn.equalised import EqualConv2d, EqualLinear, act
+from mulligan.nn.head import normalised
+from mulligan.nn.resample import fir
+from mulligan.nn.style import MinibatchStd, StyledLayer, ToImage
+
+
+def _widths(shape: tuple[int, ...], base: int, most: int) -> list[int]:
+    """Channels from the base grid up: `base` over the side of the grid, at most `most`."""
+    count = halvings("stylegan2", shape)
+    return [min(max(1, base // (min(shape[1:]) >> i)), most) for i in reversed(range(count + 1))]
+
+
+class Mapping(nn.Module):
+    """Noise, and the class's embedding beside it, both of unit size, through dense layers to a style."""
+
+    def __init__(self, z: int, classes: int, styles: int, layers: int, rate: float) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(classes, styles) if classes else None
+        widths = [z + (styles if classes else 0), *[styles] * layers]
+        self.layers = nn.ModuleList(EqualLinear(a, b, rate=rate) for a, b in pairwise(widths))
+
+    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
+        """z (B, z), cond (B,) or None -> (B, S)."""
+        x = normalised(z)
+        if self.embed is not None:
+            assert cond is not None
+            x = torch.cat([x, normalised(self.embed(cond))], 1)
+        for layer in self.layers:
+            x = act(layer(x))
+        return x
+
+
+class Synthesis(nn.Module):
+    """A learned base grid, styled layers, and an image that every size adds to."""
+
+    def __init__(self, shape: tuple[int, ...], widths: list[int], styles: int) -> None:
+        super().__init__()
+        count = len(widths) - 1
+        grids = [(shape[1] >> i, shape[2] >> i) for i in reversed(range(count + 1))]
+        self.base = nn.Parameter(torch.randn(widths[0], *grids[0]))
+        self.first = StyledLayer(widths[0], widths[0], grids[0], styles)
+        self.layers = nn.ModuleList()
+        for (a, b), grid in zip(pairwise(widths), grids[1:], strict=True):
+            self.layers += [StyledLayer(a, b, grid, styles, up=True), StyledLayer(b, b, grid, styles)]
+        self.to_image = nn.ModuleList(ToImage(width, shape[0], styles) for width in widths)
+        self.count = 2 * count + 2  # L: the first layer, two for every doubling, and the last image
+
+    def forward(self, ws: Tensor) -> Tensor:
+        """ws (B, L, S), a style for each layer -> (B, C, H, W), unbounded as in the paper."""
+        x = self.base.expand(len(ws), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        x = self.first(x, ws[:, 0])
+        image = self.to_image[0](x, ws[:, 1])
+        for index, to_image in enumerate(list(self.to_image)[1:]):
+            one, two = self.layers[2 * index], self.layers[2 * index + 1]
+            x = two(one(x, ws[:, 2 * index + 1]), ws[:, 2 * index + 2])
+            image = _doubled(image) + to_image(x, ws[:, 2 * index + 3])
+        return image
+
+
+def _doubled(x: Tensor) -> Tensor:
+    """Twice the sides: zeros between, then smoothed."""
+    wide = torch.zeros(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3], dtype=x.dtype, device=x.device)
+    wide[:, :, ::2, ::2] = x
+    return fir(wide, before=2, after=1, gain=4.0)
+
+
+@generators.register("stylegan2")
+class StyleGAN2Generator(nn.Module):
+    """`mapping` and `synthesis`. In training, some images take their later layers' styles from other noise (mixing)."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        *,
+        base: int = 2048,  # channels times the side of the grid,
+        most: int = 64,  # but no more channels than this
+        z: int = 64,  # noise numbers
+        styles: int = 64,  # S
+        layers: int = 8,  # of the mapping
+        rate: float = 0.01,  # at which the mapping learns, over that of the rest
+        mixing: float = 0.9,  # share of images whose styles are mixed, in training
+    ) -> None:
+        super().__init__()
+        self.z_shape, self.mixing = (z,), mixing
+        self.mapping = Mapping(z, classes, styles, layers, rate)
+        self.synthesis = Synthesis(shape, _widths(shape, base, most), styles)
+
+    def styled(self, z: Tensor, cond: Tensor | None) -> Tensor:
+        """z (B, z), cond (B,) or None -> a style for each layer, (B, L, S)."""
+        count = self.synthesis.count
+        w = self.mapping(z, cond)[:, None].expand(-1, count, -1)
+        if not (self.training and self.mixing):
+            return w
+        other = self.mapping(torch.randn_like(z), cond)[:, None]
+        from_where = torch.randint(1, count, (len(z), 1), device=z.device)
+        mixed = torch.rand(len(z), 1, device=z.device) < self.mixing
+        later = (torch.arange(count, device=z.device) >= from_where) & mixed  # (B, L)
+        return torch.where(later[:, :, None], other, w)
+
+    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
+        """z (B, z), cond (B,) class ids or None -> (B, C, H, W), unbounded."""
+        return self.synthesis(self.styled(z, cond))
+
+
+class Halving(nn.Module):
+    """Two convolutions, the second to half the sides; beside them a 1x1 convolution; their sum at unit variance."""
+
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__()
+        self.one = EqualConv2d(a, a, 3, padding=1)
+        self.two = EqualConv2d(a, b, 3, stride=2)
+        self.beside = EqualConv2d(a, b, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, a, h, w) -> (B, b, h / 2, w / 2)."""
+        y = act(self.two(fir(act(self.one(x)), before=2, after=2)))
+        return (y + self.beside(fir(x, before=1, after=1, stride=2))) / math.sqrt(2)
+
+
+@discriminators.register("stylegan2")
+class StyleGAN2Discriminator(nn.Module):
+    """Residual halvings, how much a group of samples differs, a dense layer; by class, a projection."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        *,
+        base: int = 2048,  # as of the generator
+        most: int = 64,
+        group: int = 4,  # samples whose spread D is shown together
+    ) -> None:
+        super().__init__()
+        widths = _widths(shape, base, most)[::-1]
+        count, last = len(widths) - 1, widths[-1]
+        self.from_image = EqualConv2d(shape[0], widths[0], 1)
+        self.halvings = nn.Sequential(*(Halving(a, b) for a, b in pairwise(widths)))
+        self.spread = MinibatchStd(group)
+        self.conv = EqualConv2d(last + 1, last, 3, padding=1)
+        self.dense = EqualLinear(last * (shape[1] >> count) * (shape[2] >> count), last)
+        self.out = EqualLinear(last, last if classes else 1)
+        self.embed = nn.Embedding(classes, last) if classes else None
+
+    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+        """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
+        x = self.halvings(act(self.from_image(x)))
+        features = act(self.dense(act(self.conv(self.spread(x))).flatten(1)))
+        y = self.out(features)
+        if self.embed is None:
+            return Judgement([y.squeeze(1)], [x, features])
+        assert cond is not None
+        return Judgement([(y * normalised(self.embed(cond))).mean(1) * math.sqrt(y.shape[1])], [x, features])

@@ -1,0 +1,74 @@
+"""`stylegan2` and what was done to it for little data: `stylegan2-ada`, `stylegan2-apa`, `stylegan2-lecam`."""
+
+from __future__ import annotations
+
+from mulligan.core.recipe import Budget, Part, Players, Recipe, Term, derived
+from mulligan.core.registry import recipes
+
+
+@recipes.register()
+def stylegan2() -> Recipe:
+    """A laptop's size; `stylegan2-ffhq1024` has the published one."""
+    adam = Part("adam", lr=2e-3, beta1=0.0, beta2=0.99)
+    return Recipe(
+        name="stylegan2",
+        about="noise becomes a style that scales the kernels of every layer; lazy R1, and paths of even length",
+        paper="Karras, Laine, Aittala, Hellsten, Lehtinen, Aila 2020, Improving StyleGAN, arXiv 1912.04958",
+        generator=Part("stylegan2"),
+        discriminator=Part("stylegan2"),
+        loss=Part("nonsaturating"),
+        terms={"r1": Term(1.0, every=16), "path-length": Term(2.0, every=4)},
+        optimizer=Players(generator=adam, discriminator=adam),
+        task=Part("by-class-if-labelled"),
+        ema=10_000,
+        batch=32,
+        share_fakes=False,
+        budget=Budget(images=2_000_000),
+    )
+
+
+@recipes.register("stylegan2-ffhq1024")
+def stylegan2_ffhq1024() -> Recipe:
+    return derived(
+        stylegan2(),
+        name="stylegan2-ffhq1024",
+        about="StyleGAN2 as published for FFHQ at 1024x1024 (configuration F)",
+        generator=Part("stylegan2", base=32768, most=512, z=512, styles=512),
+        discriminator=Part("stylegan2", base=32768, most=512),
+        terms={"r1": Term(10.0, every=16), "path-length": Term(2.0, every=4)},
+        budget=Budget(images=25_000_000),
+    )
+
+
+@recipes.register("stylegan2-ada")
+def stylegan2_ada() -> Recipe:
+    return derived(
+        stylegan2(),
+        name="stylegan2-ada",
+        about="D is shown augmented images, as often as it takes to keep it from learning few by heart",
+        paper="Karras, Aittala, Hellsten, Laine, Lehtinen, Aila 2020, GANs with Limited Data, arXiv 2006.06676",
+        augment=Part("ada"),
+    )
+
+
+@recipes.register("stylegan2-apa")
+def stylegan2_apa() -> Recipe:
+    return derived(
+        stylegan2(),
+        name="stylegan2-apa",
+        about="generated images are passed off as real, as often as it takes to keep D from being too sure",
+        paper="Jiang, Dai, Wu, Loy 2021, Deceive D: Adaptive Pseudo Augmentation, arXiv 2111.06849",
+        augment=Part("apa"),
+    )
+
+
+@recipes.register("stylegan2-lecam")
+def stylegan2_lecam() -> Recipe:
+    base = stylegan2()
+    return derived(
+        base,
+        name="stylegan2-lecam",
+        about="what D says of reals is held near what it said of fakes lately, and the other way round",
+        paper="Tseng, Jiang, Liu, Yang, Yang 2021, Regularizing GANs under Limited Data, arXiv 2104.03310",
+        terms={**base.terms, "lecam": Term(0.01)},
+    )
