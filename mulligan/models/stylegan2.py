@@ -92,7 +92,7 @@ class StyleGAN2Generator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        base: int = 2048,  # channels times the side of the grid,
+        base: int = 512,  # channels times the side of the grid,
         most: int = 64,  # but no more channels than this
         z: int = 64,  # noise numbers
         styles: int = 64,  # S
@@ -146,7 +146,7 @@ class StyleGAN2Discriminator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        base: int = 2048,  # as of the generator
+        base: int = 512,  # as of the generator
         most: int = 64,
         group: int = 4,  # samples whose spread D is shown together
     ) -> None:
