@@ -100,7 +100,7 @@ class ResNetGenerator(nn.Module):
         self.by_class, self.by_vector = norm == "class" and classes > 0, norm == "vector"
         self.share = z // (count + 1) if split else z
         self.split = split
-        self.grid = (stages[0], *base_grid(shape, count))
+        self.grid = (stages[0], *base_grid("resnet", shape, count))
         self.embed = nn.Embedding(classes, embed) if classes and self.by_vector else None
         told = self.share + (embed if self.embed else 0)
 
@@ -111,7 +111,7 @@ class ResNetGenerator(nn.Module):
 
         self.dense = nn.Linear(self.share, torch.Size(self.grid).numel())
         self.blocks = nn.ModuleList(Up(a, b, (normalise(a), normalise(b))) for a, b in pairwise(stages))
-        self.attention = attention_at(attention, list(reversed(range(count))), stages[1:])
+        self.attention = attention_at("resnet", attention, list(reversed(range(count))), stages[1:])
         self.norm = BatchNorm(stages[-1])
         self.to_image = nn.Conv2d(stages[-1], channels, 3, padding=1)
         initialised(self, init, spectral)
@@ -176,7 +176,7 @@ class ResNetDiscriminator(nn.Module):
             Down(a, b, first=index == 0, halve=index < downs)
             for index, (a, b) in enumerate(pairwise([shape[0], *stages]))
         )
-        self.attention = attention_at(attention, [min(i + 1, downs) for i in range(len(stages))], stages)
+        self.attention = attention_at("resnet", attention, [min(i + 1, downs) for i in range(len(stages))], stages)
         self.head = Head(stages[-1], classes, class_by, embedding=embedding)
         initialised(self, init, spectral)
 
@@ -189,18 +189,21 @@ class ResNetDiscriminator(nn.Module):
         return self.head(features, cond, [x, features])
 
 
-def base_grid(shape: tuple[int, ...], count: int) -> tuple[int, int]:
+def base_grid(family: str, shape: tuple[int, ...], count: int) -> tuple[int, int]:
+    """Sides of (C, H, W) halved so often. Raises UserError where they cannot be."""
     _, height, width = shape
     if height % 2**count or width % 2**count:
-        raise UserError(f"resnet: {count} doublings need sides that are multiples of {2**count}, not {height}x{width}")
+        raise UserError(
+            f"{family}: {count} doublings need sides that are multiples of {2**count}, not {height}x{width}"
+        )
     return height >> count, width >> count
 
 
-def attention_at(wanted: int, halved: list[int], channels: list[int]) -> nn.ModuleDict:
+def attention_at(family: str, wanted: int, halved: list[int], channels: list[int]) -> nn.ModuleDict:
     """After the first block whose grid is the image's halved so often; refused where there is none."""
     if not wanted:
         return nn.ModuleDict()
     if wanted not in halved:
-        raise UserError(f"resnet: attention={wanted}: grids here are halved {sorted(set(halved))} times; 0 for none")
+        raise UserError(f"{family}: attention={wanted}: grids here are halved {sorted(set(halved))} times; 0 for none")
     index = halved.index(wanted)
     return nn.ModuleDict({str(index): SelfAttention(channels[index])})
