@@ -160,8 +160,14 @@ def table(game: Game, folder: Path | None, leave_after: int | None):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"share_fakes": False}, {"accumulate": 2}, {"d_turns": 2}],
-    ids=str,
+    [
+        {},
+        {"share_fakes": False},
+        {"accumulate": 2},
+        {"d_turns": 2},
+        {"share_fakes": False, "autocast": lambda: torch.autocast("cpu", torch.bfloat16)},
+    ],
+    ids=lambda settings: " ".join(settings),
 )
 def test_games_of_searches_and_shares_go_on_bit_for_bit(tmp_path: Path, settings: dict) -> None:
     rules = [

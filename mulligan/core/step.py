@@ -80,7 +80,7 @@ class Search:
     """What is done to noise before G makes images of it: `fn(G, D, z, cond, weight) -> z`, before a player's turn.
 
     Where z still depends on the player, as by a gradient of D with its graph, the player's loss reaches it that way
-    too; where both players share fakes it does not: D has moved on between their turns.
+    too. Where the players share fakes, G plays what was found for D, as it is: D has moved on in between.
     """
 
     side: Side | Literal["both"]

@@ -55,6 +55,7 @@ class Head(nn.Module):
         twins = None if twins is None else twins.unflatten(1, (2, -1))
         embeddings = None
         if self.project is not None:
+            assert cond is not None
             pair = self.project(features), self.proxies(cond)  # (B, E) both
             embeddings = torch.stack([F.normalize(each.float(), dim=1) for each in pair], 1)
         return Judgement([logit], seen, classes, twins, codes, embeddings)
