@@ -109,7 +109,7 @@ def _embedded(step: Step) -> tuple[Tensor, Tensor, Tensor]:
 
 @terms.register()
 def contrastive(*, temperature: float = 1.0) -> Penalty:
-    """Samples near their class and others of it, far from other samples (2C; Kang, Park 2020, 2006.12681, eq. 8).
+    """Samples near their class and others of it, far from other samples (2C; Kang, Park 2020, arXiv 2006.12681).
 
     Raises UserError where D embeds nothing or the data have no classes.
     """
@@ -131,7 +131,7 @@ def data_to_data(
     far: float = 0.02,  # m_n: so are two of different classes below this
     temperature: float = 0.5,
 ) -> Penalty:
-    """Cross-entropy of a sample's class among samples of other classes (D2D-CE; Kang 2021, arXiv 2111.01118, eq. 8).
+    """Cross-entropy of a sample's class among samples of other classes (D2D-CE; Kang 2021, arXiv 2111.01118).
 
     The sum over negatives is shifted for stability as a whole, unlike the authors' code, which shifts a part of it.
     Raises UserError where D embeds nothing or the data have no classes.

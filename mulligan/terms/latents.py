@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mulligan.core.batch import append_dims
 from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
 from mulligan.core.step import Penalty, Search, Step
@@ -65,9 +64,9 @@ def path_length(
 def latent_search(
     *,
     damping: float = 5.0,  # beta; large against the squared slope: plain ascent, by weight / beta
-    share: float = 0.8,  # of the batch that is searched for
+    share: float = 0.5,  # of the noise numbers of a sample, the first ones, that may move
 ) -> Search:
-    """z up D's slope by natural gradient, a g / (b + |g|^2) for g = dD(G(z))/dz (LOGAN; Wu 2019, 1912.00953, eq. 12).
+    """z up D's slope by natural gradient, a g / (b + |g|^2) for g = dD(G(z))/dz (LOGAN; Wu 2019, arXiv 1912.00953).
 
     The weight is the step a. The paper holds z within [-1, 1], where its noise is uniform; ours is normal and free.
     """
@@ -75,18 +74,18 @@ def latent_search(
         raise UserError(f"damping={damping} must be above 0, share={share} above 0 and at most 1")
 
     def fn(G: nn.Module, D: nn.Module, z: Tensor, cond: Tensor | None, weight: float) -> Tensor:
-        n = math.ceil(share * len(z))
-        told = None if cond is None else cond[:n]
-        start = z[:n].detach().requires_grad_()
+        moves, stays = z.flatten(1).tensor_split([math.ceil(share * z[0].numel())], 1)
+        moves = moves.detach().requires_grad_()
+        start = torch.cat([moves, stays], 1).view_as(z)
         with torch.autocast(z.device.type, enabled=False):  # half precision loses slopes so small
-            (slope,) = torch.autograd.grad(word(D(G(start, told), told)).sum(), start, create_graph=True)
-        steep = append_dims(slope.flatten(1).square().sum(1), z.ndim)
-        return torch.cat([z[:n] + weight * slope / (damping + steep), z[n:]])
+            (slope,) = torch.autograd.grad(word(D(G(start, cond), cond)).sum(), moves, create_graph=True)
+        step = weight * slope / (damping + slope.square().sum(1, keepdim=True))
+        return torch.cat([moves.detach() + step, stays], 1).view_as(z)
 
     return Search("both", fn)
 
 
 @terms.register("latent-distance")
 def latent_distance() -> Penalty:
-    """How far a search moved the noise, squared: |z' - z|^2 (Wu 2019, arXiv 1912.00953, sec. 3)."""
+    """How far a search moved the noise, squared: |z' - z|^2 (Wu 2019, arXiv 1912.00953, eq. 17)."""
     return Penalty("both", lambda step: (step.z - step.drawn).flatten(1).square().sum(1))
