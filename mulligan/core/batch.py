@@ -26,6 +26,7 @@ class Judgement(NamedTuple):
     classes: Tensor | None = None  # (B, K) logits of an auxiliary classifier, where D has one
     twins: Tensor | None = None  # (B, 2, K) logits of classes as of real images and as of generated ones
     codes: Tensor | None = None  # (B, codes) logits of which code G was given, where D reads it
+    embeddings: Tensor | None = None  # (B, 2, E) of length 1: what D makes of a sample, and what it has for its class
 
 
 def append_dims(x: Tensor, ndim: int) -> Tensor:

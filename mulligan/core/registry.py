@@ -81,7 +81,7 @@ def options_of(part: Callable[..., Any]) -> list[inspect.Parameter]:
 generators: Registry = Registry("generator")  # (shape, classes) -> nn.Module: G(z, cond) -> fake, with G.z_shape
 discriminators: Registry = Registry("discriminator")  # (shape, classes) -> nn.Module: D(x, cond) -> Judgement
 losses: Registry = Registry("loss")  # () -> Loss
-terms: Registry = Registry("term")  # () -> Penalty | Constraint | Passage
+terms: Registry = Registry("term")  # () -> Penalty | Constraint | Passage | Search
 augmentations: Registry = Registry("augmentation")  # () -> Augmentation
 optimizers: Registry = Registry("optimizer")  # (parameters) -> torch.optim.Optimizer
 tasks: Registry = Registry("task")  # (data) -> Task

@@ -75,7 +75,19 @@ class Passage:
     fn: Callable[[Step, float], tuple[View, View]]
 
 
-Rule = Penalty | Constraint | Passage
+@dataclass(frozen=True)
+class Search:
+    """What is done to noise before G makes images of it: `fn(G, D, z, cond, weight) -> z`, before a player's turn.
+
+    Where z still depends on the player, as by a gradient of D with its graph, the player's loss reaches it that way
+    too. Where the players share fakes, G plays what was found for D, as it is: D has moved on in between.
+    """
+
+    side: Side | Literal["both"]
+    fn: Callable[[nn.Module, nn.Module, Tensor, Tensor | None, float], Tensor]
+
+
+Rule = Penalty | Constraint | Passage | Search
 
 
 class Step:
@@ -97,9 +109,11 @@ class Step:
         view_real: View = plainly,
         view_fake: View = plainly,
         memory: dict[str, Tensor] | None = None,
+        drawn: Tensor | None = None,
     ) -> None:
         self.side, self.G, self.D = side, G, D
         self.z, self.cond = z, cond
+        self.drawn = z if drawn is None else drawn  # z as it was before any search
         self.real, self.fake = real, fake  # (B, C, *space) both
         self.view_real, self.view_fake = view_real, view_fake  # augmentation: what D is shown of each
         self.memory = {} if memory is None else memory  # what terms keep from step to step; part of the checkpoint

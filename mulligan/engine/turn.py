@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mulligan.core.batch import Batch, staged_like
 from mulligan.core.recipe import Term, value_at
-from mulligan.core.step import Augmentation, Constraint, Loss, Passage, Penalty, Rule, Side, Step, View, plainly
+from mulligan.core.step import Augmentation, Constraint, Loss, Passage, Penalty, Rule, Search, Side, Step, View, plainly
 from mulligan.engine.optim import Tuned
 from mulligan.engine.signals import gradient_norm, spread, wins
 
@@ -21,11 +21,15 @@ Report = dict[str, Tensor]  # every number a turn produced: one per sample (B,),
 
 @dataclass
 class Deal:
-    """What a turn is played with. `fake` is G's answer to `z`, kept with its graph when G's own turn will use it."""
+    """What a turn is played with. `fake`, kept with its graph when G's own turn will use it, is G's answer to `found`.
+
+    That is `z`, or what a search made of it.
+    """
 
     batch: Batch
     z: Tensor
     fake: Tensor | None = None
+    found: Tensor | None = None
 
 
 @dataclass
@@ -86,9 +90,15 @@ def turn(
     reports: list[Report] = []
     for deal in deals:
         with autocast or contextlib.nullcontext():
-            fake = G(deal.z, deal.batch.cond) if deal.fake is None else deal.fake
-            if side == "d":
-                deal.fake = fake if keep_fakes else None
+            z, fake = deal.found, deal.fake
+            if z is None or fake is None:
+                z = deal.z
+                for term, rule in player.due(Search, index).values():
+                    z = rule.fn(G, D, z, deal.batch.cond, value_at(term.weight, seen, budget))
+                z = z.detach() if keep_fakes else z
+                fake = G(z, deal.batch.cond)
+            if keep_fakes:
+                deal.found, deal.fake = z, fake
                 fake = fake.detach()
             channels = deal.batch.real.shape[1]
             real = staged_like(deal.batch.real.detach(), fake)
@@ -97,11 +107,11 @@ def turn(
                 fresh=lambda deal=deal, c=channels: G(torch.randn_like(deal.z), deal.batch.cond)[:, -c:],
             )  # fmt: skip
             step = Step(
-                side, G, D, deal.z, deal.batch.cond,
+                side, G, D, z, deal.batch.cond,
                 real.requires_grad_() if "real" in watched else real,
                 fake.requires_grad_() if "fake" in watched else fake,
                 *(_of_each_stage(view, channels) for view in views),
-                memory=player.memory,
+                memory=player.memory, drawn=deal.z,
             )  # fmt: skip
             for term, rule in player.due(Passage, index).values():
                 step.pass_through(rule.fn(step, value_at(term.weight, seen, budget)))

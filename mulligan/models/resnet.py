@@ -31,14 +31,18 @@ EPS = 1e-6  # under which no singular value is taken to be
 SMALL = 3  # halvings up to which all stages are as wide: the papers' networks for 32x32
 
 
-def _initialised(net: nn.Module, init: Init, spectral: bool) -> None:
-    """Initial weights of all layers; then the spectral norm, which reads them. Tables of classes are left alone."""
+def initialised(net: nn.Module, init: Init, spectral: bool) -> None:
+    """Initial weights of all layers; then the spectral norm, which reads them, also of D's tables of classes."""
     for layer in [module for module in net.modules() if isinstance(module, nn.Conv2d | nn.Linear)]:
         nn.init.orthogonal_(layer.weight) if init == "orthogonal" else nn.init.xavier_uniform_(layer.weight)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
         if spectral:
             spectral_norm(layer, eps=EPS)
+    for head in [module for module in net.modules() if isinstance(module, Head)]:
+        for table in (head.embed, head.proxies):
+            if spectral and table is not None:
+                spectral_norm(table, eps=EPS)
 
 
 class Up(nn.Module):
@@ -52,16 +56,16 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor, told: Tensor | None) -> Tensor:
         """(B, a, h, w) -> (B, b, 2 h, 2 w)."""
-        y = self.first(_twice(F.relu(_normalised(self.norms[0], x, told))))
-        y = self.second(F.relu(_normalised(self.norms[1], y, told)))
-        return y + _twice(self.beside(x))  # a 1x1 convolution may as well come before the enlarging
+        y = self.first(twice(F.relu(told_norm(self.norms[0], x, told))))
+        y = self.second(F.relu(told_norm(self.norms[1], y, told)))
+        return y + twice(self.beside(x))  # a 1x1 convolution may as well come before the enlarging
 
 
-def _twice(x: Tensor) -> Tensor:
+def twice(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2)
 
 
-def _normalised(norm: nn.Module, x: Tensor, told: Tensor | None) -> Tensor:
+def told_norm(norm: nn.Module, x: Tensor, told: Tensor | None) -> Tensor:
     return norm(x) if told is None else norm(x, told)
 
 
@@ -96,7 +100,7 @@ class ResNetGenerator(nn.Module):
         self.by_class, self.by_vector = norm == "class" and classes > 0, norm == "vector"
         self.share = z // (count + 1) if split else z
         self.split = split
-        self.grid = (stages[0], *_base(shape, count))
+        self.grid = (stages[0], *base_grid("resnet", shape, count))
         self.embed = nn.Embedding(classes, embed) if classes and self.by_vector else None
         told = self.share + (embed if self.embed else 0)
 
@@ -107,10 +111,10 @@ class ResNetGenerator(nn.Module):
 
         self.dense = nn.Linear(self.share, torch.Size(self.grid).numel())
         self.blocks = nn.ModuleList(Up(a, b, (normalise(a), normalise(b))) for a, b in pairwise(stages))
-        self.attention = _attention(attention, list(reversed(range(count))), stages[1:])
+        self.attention = attention_at("resnet", attention, list(reversed(range(count))), stages[1:])
         self.norm = BatchNorm(stages[-1])
         self.to_image = nn.Conv2d(stages[-1], channels, 3, padding=1)
-        _initialised(self, init, spectral)
+        initialised(self, init, spectral)
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
         """z (B, z), cond (B,) class ids or None -> (B, C, H, W) in [-1, 1]."""
@@ -159,6 +163,7 @@ class ResNetDiscriminator(nn.Module):
         spectral: bool = True,
         init: Init = "xavier",
         class_by: ClassBy = "projection",
+        embedding: int = 128,  # numbers of class_by=contrastive
     ) -> None:
         super().__init__()
         count = halvings("resnet", shape)
@@ -171,11 +176,9 @@ class ResNetDiscriminator(nn.Module):
             Down(a, b, first=index == 0, halve=index < downs)
             for index, (a, b) in enumerate(pairwise([shape[0], *stages]))
         )
-        self.attention = _attention(attention, [min(i + 1, downs) for i in range(len(stages))], stages)
-        self.head = Head(stages[-1], classes, class_by)
-        _initialised(self, init, spectral)
-        if spectral and self.head.embed is not None:
-            spectral_norm(self.head.embed, eps=EPS)
+        self.attention = attention_at("resnet", attention, [min(i + 1, downs) for i in range(len(stages))], stages)
+        self.head = Head(stages[-1], classes, class_by, embedding=embedding)
+        initialised(self, init, spectral)
 
     def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
         """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
@@ -186,18 +189,21 @@ class ResNetDiscriminator(nn.Module):
         return self.head(features, cond, [x, features])
 
 
-def _base(shape: tuple[int, ...], count: int) -> tuple[int, int]:
+def base_grid(family: str, shape: tuple[int, ...], count: int) -> tuple[int, int]:
+    """Sides of (C, H, W) halved so often. Raises UserError where they cannot be."""
     _, height, width = shape
     if height % 2**count or width % 2**count:
-        raise UserError(f"resnet: {count} doublings need sides that are multiples of {2**count}, not {height}x{width}")
+        raise UserError(
+            f"{family}: {count} doublings need sides that are multiples of {2**count}, not {height}x{width}"
+        )
     return height >> count, width >> count
 
 
-def _attention(wanted: int, halved: list[int], channels: list[int]) -> nn.ModuleDict:
+def attention_at(family: str, wanted: int, halved: list[int], channels: list[int]) -> nn.ModuleDict:
     """After the first block whose grid is the image's halved so often; refused where there is none."""
     if not wanted:
         return nn.ModuleDict()
     if wanted not in halved:
-        raise UserError(f"resnet: attention={wanted}: grids here are halved {sorted(set(halved))} times; 0 for none")
+        raise UserError(f"{family}: attention={wanted}: grids here are halved {sorted(set(halved))} times; 0 for none")
     index = halved.index(wanted)
     return nn.ModuleDict({str(index): SelfAttention(channels[index])})

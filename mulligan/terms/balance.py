@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
+
 import torch
 from torch import Tensor
 
+from mulligan.core.batch import append_dims
+from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
-from mulligan.core.step import Penalty, Step
+from mulligan.core.step import Passage, Penalty, Step, View, plainly
 from mulligan.terms.slopes import word
 
 
@@ -48,3 +52,35 @@ def equilibrium(
         return (1 - k) * fake
 
     return Penalty("d", fn)
+
+
+@terms.register("top-k")
+def top_k() -> Passage:
+    """G learns from the share of a batch that D finds most real, and nothing of the rest (Sinha 2020, 2002.06224).
+
+    The weight is the share, k / B; what is kept weighs B / k times as much, so that the loss is a mean over it.
+    Penalties that look at fakes past D are as they were.
+    """
+
+    def fn(step: Step, share: float) -> tuple[View, View]:
+        if not 0 < share <= 1:
+            raise UserError(f"the weight of top-k is the share of fakes kept, above 0 and at most 1, not {share}")
+
+        seen = weakref.ref(step)  # or the graph would hold what holds the graph, out of the collector's sight
+
+        def kept(gradient: Tensor) -> Tensor:
+            """On the way back, when D has said of all fakes what it thinks."""
+            said = word(seen().on_fake).detach()
+            k = max(1, round(share * len(said)))
+            gains = torch.zeros_like(said).index_fill(0, said.topk(k).indices, len(said) / k)
+            return gradient * append_dims(gains[: len(gradient)], gradient.ndim).to(gradient.dtype)
+
+        def view(x: Tensor) -> Tensor:
+            if x.requires_grad:
+                x = x.view_as(x)
+                x.register_hook(kept)
+            return x
+
+        return plainly, view
+
+    return Passage("g", fn)

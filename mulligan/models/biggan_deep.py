@@ -1,0 +1,172 @@
+"""`biggan-deep`: BigGAN with bottlenecks, four times as deep and with fewer parameters.
+
+Brock, Donahue, Simonyan 2019 (arXiv 1809.11096), appendix B, figure 16, tables 7 to 9. What goes around a block stays
+what it was: G drops the channels that there is no more place for, D adds new ones beside those it has. Written from
+the paper.
+
+Legend: B batch, C image channels, H W image size, h w a grid, K classes, V numbers that G is told, noise and class.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mulligan.core.batch import Judgement
+from mulligan.core.registry import discriminators, generators
+from mulligan.models.resnet import SMALL, Init, attention_at, base_grid, initialised, twice
+from mulligan.models.sizes import halvings
+from mulligan.nn.head import ClassBy, Head
+from mulligan.nn.norm import BatchNorm, VectorBatchNorm
+
+
+def _bottleneck(a: int, b: int, narrow: int) -> nn.ModuleList:
+    """1x1 to `narrow` channels, 3x3, 3x3, 1x1 to `b`."""
+    middle = [nn.Conv2d(narrow, narrow, 3, padding=1) for _ in range(2)]
+    return nn.ModuleList([nn.Conv2d(a, narrow, 1), *middle, nn.Conv2d(narrow, b, 1)])
+
+
+class DeepUp(nn.Module):
+    """Four times norm, act, convolution; the first channels of the input are added to the output."""
+
+    def __init__(self, a: int, b: int, *, bottleneck: int, told: int, double: bool, slope: float) -> None:
+        super().__init__()
+        narrow = max(1, a // bottleneck)
+        self.convs = _bottleneck(a, b, narrow)
+        self.norms = nn.ModuleList(VectorBatchNorm(channels, told) for channels in (a, narrow, narrow, narrow))
+        self.keep, self.double, self.slope = b, double, slope
+
+    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+        """x (B, a, h, w), told (B, V) -> (B, b, h, w), or twice both sides."""
+        y = x
+        for index, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
+            y = F.leaky_relu(norm(y, told), self.slope)
+            y = conv(twice(y) if self.double and index == 1 else y)
+        x = x[:, : self.keep]
+        return y + (twice(x) if self.double else x)
+
+
+@generators.register("biggan-deep")
+class BigGANDeepGenerator(nn.Module):
+    """Noise and class, joined once, make the base grid and steer every norm; two blocks a resolution."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        *,
+        width: int = 16,  # unit of channels; stages have 4 of it, above 32x32 16, 16, 8, 4, 2, 1 from the base grid up
+        widths: tuple[int, ...] = (),  # of the base grid and of what each doubling gives, instead of `width`
+        z: int = 128,  # noise numbers
+        embed: int = 128,  # class embedding
+        bottleneck: int = 4,  # by how much a block is narrower inside
+        attention: int = 0,  # self-attention where the side is the image's, halved so often; 0: none
+        spectral: bool = True,  # spectral norm of every layer
+        init: Init = "orthogonal",
+        slope: float = 0.0,  # of the activation below zero
+    ) -> None:
+        super().__init__()
+        count = len(widths) - 1 if widths else halvings("biggan-deep", shape)
+        stages = list(widths) or [
+            width * many for many in ((4,) * (count + 1) if count <= SMALL else (16, 16, 8, 4, 2, 1, 1, 1)[: count + 1])
+        ]
+        self.z_shape = (z,)
+        self.grid = (stages[0], *base_grid("biggan-deep", shape, count))
+        self.slope = slope
+        self.embed = nn.Embedding(classes, embed) if classes else None
+        told = z + (embed if classes else 0)
+        self.dense = nn.Linear(told, torch.Size(self.grid).numel())
+        self.stages = nn.ModuleList(
+            nn.ModuleList(
+                DeepUp(a, into, bottleneck=bottleneck, told=told, double=double, slope=slope)
+                for into, double in ((a, False), (b, True))
+            )
+            for a, b in pairwise(stages)
+        )
+        self.attention = attention_at("biggan-deep", attention, list(reversed(range(count))), stages[1:])
+        self.norm = BatchNorm(stages[-1])
+        self.to_image = nn.Conv2d(stages[-1], shape[0], 3, padding=1)
+        initialised(self, init, spectral)
+
+    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
+        """z (B, z), cond (B,) class ids or None -> (B, C, H, W) in [-1, 1]."""
+        told = z if self.embed is None else torch.cat([self.embed(cond), z], 1)  # (B, V)
+        x = self.dense(told).unflatten(1, self.grid).contiguous(memory_format=torch.channels_last)
+        for index, stage in enumerate(self.stages):
+            for block in stage:
+                x = block(x, told)
+            x = self.attention[str(index)](x) if str(index) in self.attention else x
+        return self.to_image(F.leaky_relu(self.norm(x), self.slope)).tanh()
+
+
+class DeepDown(nn.Module):
+    """Four times act, convolution; the input is added, with new channels beside it where there are to be more."""
+
+    def __init__(self, a: int, b: int, *, bottleneck: int, halve: bool, slope: float) -> None:
+        super().__init__()
+        self.convs = _bottleneck(a, b, max(1, b // bottleneck))
+        self.more = nn.Conv2d(a, b - a, 1) if b > a else None
+        self.keep, self.halve, self.slope = b, halve, slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, a, h, w) -> (B, b, h, w), or half of both sides."""
+        y = x
+        for index, conv in enumerate(self.convs):
+            y = F.leaky_relu(y, self.slope)
+            y = conv(F.avg_pool2d(y, 2) if self.halve and index == 3 else y)
+        x = F.avg_pool2d(x, 2) if self.halve else x[:, : self.keep]
+        return y + (x[:, : self.keep] if self.more is None else torch.cat([x, self.more(x)], 1))
+
+
+@discriminators.register("biggan-deep")
+class BigGANDeepDiscriminator(nn.Module):
+    """G the other way round: two blocks a resolution, the sum over the last grid, a head that is told the class."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        *,
+        width: int = 16,  # unit of channels; stages have 4 of it, above 32x32 1, 2, 4, 8, 16, 16 from the image down
+        widths: tuple[int, ...] = (),  # of what the image becomes and of what each two blocks give, instead of `width`
+        downs: int = 0,  # how many stages halve the side, the first ones; 0: what the size takes
+        bottleneck: int = 4,
+        attention: int = 0,
+        spectral: bool = True,
+        init: Init = "orthogonal",
+        slope: float = 0.0,
+        class_by: ClassBy = "projection",
+        embedding: int = 128,  # numbers of class_by=contrastive
+    ) -> None:
+        super().__init__()
+        count = halvings("biggan-deep", shape)
+        small = count <= SMALL
+        stages = list(widths) or [
+            width * many for many in ((4,) * 4 if small else tuple(min(2**i, 16) for i in range(count + 1)))
+        ]
+        downs = downs or (2 if small else count)
+        self.slope = slope
+        self.from_image = nn.Conv2d(shape[0], stages[0], 3, padding=1)
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                DeepDown(a, b, bottleneck=bottleneck, halve=index < downs, slope=slope),
+                DeepDown(b, b, bottleneck=bottleneck, halve=False, slope=slope),
+            )
+            for index, (a, b) in enumerate(pairwise(stages))
+        )
+        halved = [min(i + 1, downs) for i in range(len(self.stages))]
+        self.attention = attention_at("biggan-deep", attention, halved, stages[1:])
+        self.head = Head(stages[-1], classes, class_by, embedding=embedding)
+        initialised(self, init, spectral)
+
+    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+        """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
+        x = self.from_image(x)
+        for index, stage in enumerate(self.stages):
+            x = stage(x)
+            x = self.attention[str(index)](x) if str(index) in self.attention else x
+        features = F.leaky_relu(x, self.slope).sum((2, 3))  # (B, last width)
+        return self.head(features, cond, [x, features])

@@ -1,0 +1,19 @@
+"""`topk`: G learns from its best."""
+
+from __future__ import annotations
+
+from mulligan.core.recipe import Recipe, Schedule, Term, derived
+from mulligan.core.registry import recipes
+from mulligan.zoo.dcgan import dcgan
+
+
+@recipes.register()
+def topk() -> Recipe:
+    """DCGAN; the share falls evenly over the budget, in the paper by a factor an epoch, to the same half."""
+    return derived(
+        dcgan(),
+        name="topk",
+        about="G learns only from the fakes of a batch that D finds most real, ever fewer of them",
+        paper="Sinha, Zhao, Goyal, Raffel, Odena 2020, Top-k Training of GANs, arXiv 2002.06224",
+        terms={"top-k": Term(Schedule("linear", 1.0, 0.5))},
+    )
