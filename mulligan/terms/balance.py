@@ -48,3 +48,9 @@ def equilibrium(
         return (1 - k) * fake
 
     return Penalty("d", fn)
+
+
+@terms.register()
+def drift() -> Penalty:
+    """D(x)^2 on reals, lest a critic whose zero nothing holds drifts away (Karras 2018, 1710.10196, app. A.1)."""
+    return Penalty("d", lambda step: word(step.on_real).square())
