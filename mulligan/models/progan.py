@@ -46,7 +46,7 @@ class ProGANGenerator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        base: int = 1024,  # channels times the side of the grid,
+        base: int = 512,  # channels times the side of the grid,
         most: int = 64,  # but no more channels than this
         z: int = 64,  # noise numbers
         embed: int = 64,  # class embedding
@@ -102,7 +102,7 @@ class ProGANDiscriminator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        base: int = 1024,  # as of the generator
+        base: int = 512,  # as of the generator
         most: int = 64,
         group: int = 4,  # samples whose spread D is shown together
     ) -> None:

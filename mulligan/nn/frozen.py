@@ -16,7 +16,7 @@ def with_maps() -> list[str]:
 
 
 class Frozen(nn.Module):
-    """The maps of a feature net. It has no parameters and no state: a checkpoint, an optimizer, a constraint pass it by.
+    """The maps of a feature net. It has no parameters and no state, so nothing keeps or changes it.
 
     Its weights are buffers that are not kept, and `train` leaves it as it is. Raises UserError for a net without maps.
     """
