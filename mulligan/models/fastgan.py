@@ -74,7 +74,7 @@ class FastGANGenerator(nn.Module):
         classes: int,
         *,
         width: int = 64,  # channels of the base grid; halved at every doubling,
-        least: int = 32,  # but never below this
+        least: int = 16,  # but never below this
         z: int = 64,  # noise numbers
         embed: int = 64,  # class embedding
     ) -> None:

@@ -28,7 +28,8 @@ def growing(
 
     The weight, a schedule, says how far it has grown: at 0 there is the coarsest size, at 1 or more all that there is.
     A size is faded in by going linearly from the one before, as the paper does with reals and fakes alike. The players
-    have all their layers from the beginning; `progan`'s G has none for what is finer than D can see that would learn.
+    have all their layers from the beginning, so early steps cost what late ones do; those of `progan`'s G that draw
+    what is finer than D sees do not learn.
     """
     if coarsest < 1 or not 0 <= hold < 1:
         raise UserError(f"coarsest={coarsest} must be 1 or more, hold={hold} from 0 to below 1")
