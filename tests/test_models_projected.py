@@ -51,6 +51,8 @@ def test_the_nets_that_have_maps() -> None:
         ProjectedDiscriminator((1, 28, 28), 0, features="plain")
     with pytest.raises(UserError, match="did you mean 'random'"):
         ProjectedDiscriminator((1, 28, 28), 0, features="randon")
+    with pytest.raises(UserError, match="points are for mlp"):
+        ProjectedDiscriminator((2,), 0)
 
 
 def test_inceptions_last_map_is_what_it_pools() -> None:

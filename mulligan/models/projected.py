@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from mulligan.core.batch import Judgement
+from mulligan.core.errors import UserError
 from mulligan.core.registry import discriminators
 from mulligan.core.seeding import generator_at
 from mulligan.nn.frozen import Frozen
@@ -91,6 +92,8 @@ class ProjectedDiscriminator(nn.Module):
         width: int = 64,  # channels of the heads
     ) -> None:
         super().__init__()
+        if len(shape) != 3:
+            raise UserError(f"projected networks judge images, not samples of shape {shape}; points are for mlp")
         if features == "auto":
             features = "digits" if shape == DIGITS else "random"
         self.seen = Frozen(features)

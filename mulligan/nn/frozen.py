@@ -27,11 +27,10 @@ class Frozen(nn.Module):
             raise UserError(f"feature net {name!r} shows no maps of what it sees; valid: {', '.join(with_maps())}")
         self.net = features[name]()
         for module in self.net.modules():
-            for kind in (module._parameters, module._buffers):
-                held = [(name, tensor) for name, tensor in kind.items() if tensor is not None]
-                for name, tensor in held:
-                    delattr(module, name)
-                    module.register_buffer(name, tensor.detach(), persistent=False)
+            held = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+            for own, tensor in held:
+                delattr(module, own)
+                module.register_buffer(own, tensor.detach(), persistent=False)
         self.train(False)
 
     def train(self, mode: bool = True) -> Frozen:

@@ -8,7 +8,7 @@ from mulligan.core.registry import recipes
 
 @recipes.register()
 def progan() -> Recipe:
-    """A laptop's size, full-grown after half its budget; `progan-celebahq1024` has the published one."""
+    """A laptop's size; `progan-celebahq1024` has the published one."""
     adam = Part("adam", lr=1e-3, beta1=0.0, beta2=0.99)
     return Recipe(
         name="progan",
@@ -20,7 +20,8 @@ def progan() -> Recipe:
         terms={
             "wgan-gp": Term(10.0),
             "drift": Term(1e-3),
-            "growing": Term(Schedule("linear", 0.0, 2.0)),
+            # full-grown after a quarter of the budget, from where on the guard minds how samples are
+            "growing": Term(Schedule("linear", 0.0, 4.0)),
         },
         optimizer=Players(generator=adam, discriminator=adam),
         task=Part("by-class-if-labelled"),
