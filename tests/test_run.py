@@ -149,6 +149,8 @@ def tiny(name: str) -> dict[str, object]:
         if recipe[player].get("widths"):
             found[f"{player}.widths"] = [8] * min(5, len(recipe[player]["widths"]))
             found |= {f"{player}.group": 8} if "group" in recipe[player] else {}
+        if "base" in recipe[player]:  # networks that grow thinner with the grid
+            found |= {f"{player}.base": 128, f"{player}.most": 8}
     return found
 
 

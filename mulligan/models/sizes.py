@@ -28,3 +28,9 @@ def halvings(family: str, shape: tuple[int, ...]) -> int:
             f"try --size {near[0]}x{near[1]}"
         )
     return _wanted(height, width)
+
+
+def tapered(family: str, shape: tuple[int, ...], base: int, most: int) -> list[int]:
+    """Channels from the base grid up: `base` over the side of the grid, at most `most`."""
+    count = halvings(family, shape)
+    return [min(max(1, base // (min(shape[1:]) >> i)), most) for i in reversed(range(count + 1))]

@@ -16,17 +16,11 @@ from torch import Tensor, nn
 
 from mulligan.core.batch import Judgement
 from mulligan.core.registry import discriminators, generators
-from mulligan.models.sizes import halvings
+from mulligan.models.sizes import tapered
 from mulligan.nn.equalised import EqualConv2d, EqualLinear, act
 from mulligan.nn.head import normalised
 from mulligan.nn.resample import fir
 from mulligan.nn.style import MinibatchStd, StyledLayer, ToImage
-
-
-def _widths(shape: tuple[int, ...], base: int, most: int) -> list[int]:
-    """Channels from the base grid up: `base` over the side of the grid, at most `most`."""
-    count = halvings("stylegan2", shape)
-    return [min(max(1, base // (min(shape[1:]) >> i)), most) for i in reversed(range(count + 1))]
 
 
 class Mapping(nn.Module):
@@ -103,7 +97,7 @@ class StyleGAN2Generator(nn.Module):
         super().__init__()
         self.z_shape, self.mixing = (z,), mixing
         self.mapping = Mapping(z, classes, styles, layers, rate)
-        self.synthesis = Synthesis(shape, _widths(shape, base, most), styles)
+        self.synthesis = Synthesis(shape, tapered("stylegan2", shape, base, most), styles)
 
     def styled(self, z: Tensor, cond: Tensor | None) -> Tensor:
         """z (B, z), cond (B,) or None -> a style for each layer, (B, L, S)."""
@@ -151,7 +145,7 @@ class StyleGAN2Discriminator(nn.Module):
         group: int = 4,  # samples whose spread D is shown together
     ) -> None:
         super().__init__()
-        widths = _widths(shape, base, most)[::-1]
+        widths = tapered("stylegan2", shape, base, most)[::-1]
         count, last = len(widths) - 1, widths[-1]
         self.from_image = EqualConv2d(shape[0], widths[0], 1)
         self.halvings = nn.Sequential(*(Halving(a, b) for a, b in pairwise(widths)))

@@ -1,4 +1,4 @@
-"""Changing resolution by a factor of two with the binomial filter [1, 2, 1], for data of any rank.
+"""Changing resolution: by two with the binomial filter [1, 2, 1], or by any factor in blocks; for data of any rank.
 
 Legend: B batch, C channels, `*space` any number of spatial axes.
 """
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+MEAN = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
@@ -39,3 +40,18 @@ def upsample(x: Tensor) -> Tensor:
     """(B, C, *space) -> (B, C, 2 * space): samples stay, those between are their neighbours' mean; zero outside."""
     kernel = _kernel(x, 2.0 ** (x.ndim - 2))
     return TRANSPOSED[x.ndim - 2](x, kernel, stride=2, padding=1, output_padding=1, groups=x.shape[1])
+
+
+def shrink(x: Tensor, factor: int) -> Tensor:
+    """(B, C, *space) -> (B, C, *space / factor): the mean of each block."""
+    return MEAN[x.ndim - 2](x, factor)
+
+
+def enlarge(x: Tensor, factor: int) -> Tensor:
+    """(B, C, *space) -> (B, C, factor * space): every number a block of itself."""
+    return F.interpolate(x, scale_factor=factor, mode="nearest")
+
+
+def coarse(x: Tensor, factor: int) -> Tensor:
+    """(B, C, *space) -> the same shape, each block at its mean: what there is of `x` at a lower resolution."""
+    return enlarge(shrink(x, factor), factor)

@@ -84,3 +84,9 @@ def top_k() -> Passage:
         return plainly, view
 
     return Passage("g", fn)
+
+
+@terms.register()
+def drift() -> Penalty:
+    """D(x)^2 on reals, lest a critic whose zero nothing holds drifts away (Karras 2018, 1710.10196, app. A.1)."""
+    return Penalty("d", lambda step: word(step.on_real).square())

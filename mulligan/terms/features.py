@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
 from mulligan.core.step import Penalty, Step
+from mulligan.nn.frozen import Frozen
 
 
 @terms.register("pull-away")
@@ -22,3 +27,31 @@ def pull_away() -> Penalty:
         return (alike.sum(1) - 1) / max(1, len(codes) - 1)  # each with itself is 1
 
     return Penalty("g", fn)
+
+
+@terms.register()
+def reconstruction(
+    *,
+    error: Literal["l1", "l2"] = "l1",  # per number of the image
+    features: str = "",  # a feature net with maps, by which images are compared instead of by their numbers
+) -> Penalty:
+    """How far what D can draw of a real image is from it (Liu 2021, arXiv 2101.04775, eq. 2).
+
+    The paper compares what a pretrained net sees in both: `features` names such a net, and by default none is needed.
+    Raises UserError where D does not draw.
+    """
+    seen = Frozen(features) if features else None
+    apart = F.l1_loss if error == "l1" else F.mse_loss
+
+    def fn(step: Step) -> Tensor:
+        if not hasattr(step.D, "redrawn"):
+            raise UserError("the reconstruction term needs a D that draws what it saw; set discriminator=fastgan")
+        distances = []
+        for drawn, wanted in step.D.redrawn(step.on_real.features, step.view_real(step.real).detach()):
+            pairs = [(drawn, wanted)]
+            if seen is not None:
+                pairs = list(zip(*(seen.to(wanted.device)(x) for x in (drawn, wanted)), strict=True))
+            distances += [apart(a, b, reduction="none").flatten(1).mean(1) for a, b in pairs]
+        return torch.stack(distances).sum(0)
+
+    return Penalty("d", fn)

@@ -48,6 +48,14 @@ class DigitsNet(nn.Module):
         """(B, 1 | 3 | 4, H, W) float in [-1, 1] -> (B, 96)."""
         return self.trunk(resize(to_grey(images), SIDE, "antialias"))
 
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """(B, C, H, W) -> (B, 32, 28, 28), (B, 64, 14, 14), (B, 96, 7, 7)."""
+        x, seen = resize(to_grey(images), SIDE, "antialias"), []
+        for layers in (self.trunk[:1], self.trunk[1:3], self.trunk[3:5]):
+            x = layers(x)
+            seen.append(x)
+        return seen
+
     def logits(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 10)."""
         return self.head(self(images))

@@ -179,14 +179,17 @@ class InceptionV3(nn.Module):
         self.fc = nn.Linear(2048, 1008)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.maps(x)[-1].mean((2, 3))
+
+    def maps(self, x: Tensor) -> list[Tensor]:
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))  # (B, 64, 147, 147)
         x = F.max_pool2d(x, 3, stride=2)
-        x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x))  # (B, 192, 71, 71)
+        x = first = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x))  # (B, 192, 71, 71)
         x = F.max_pool2d(x, 3, stride=2)
-        x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))  # (B, 288, 35, 35)
-        x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))))  # (B, 768, 17, 17)
+        x = second = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))  # (B, 288, 35, 35)
+        x = third = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))))  # (B, 768, 17, 17)
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))  # (B, 2048, 8, 8)
-        return x.mean((2, 3))
+        return [first, second, third, x]
 
 
 class FidInception(nn.Module):
@@ -205,9 +208,16 @@ class FidInception(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 1 | 3 | 4, H, W) float in [-1, 1] -> (B, 2048)."""
+        return self.net(self._prepared(images))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """(B, 1 | 3 | 4, H, W) -> (B, 192, 71, 71), (B, 288, 35, 35), (B, 768, 17, 17), (B, 2048, 8, 8)."""
+        return self.net.maps(self._prepared(images))
+
+    def _prepared(self, images: Tensor) -> Tensor:
         pixels = (resize(to_rgb(images), SIDE, self.filter) + 1) * 127.5
         # On CPUs its convolutions are 1.4 times as fast with channels last.
-        return self.net(((pixels - 128) / 128).contiguous(memory_format=torch.channels_last))
+        return ((pixels - 128) / 128).contiguous(memory_format=torch.channels_last)
 
 
 @features.register()

@@ -10,7 +10,11 @@ from torch import Tensor, nn
 
 
 class FeatureNet(Protocol):
-    """A frozen `nn.Module`: float images (B, C, H, W) in [-1, 1] -> (B, dim) float32, brought to its own size first."""
+    """A frozen `nn.Module`: float images (B, C, H, W) in [-1, 1] -> (B, dim) float32, brought to its own size first.
+
+    Some also have `maps(images) -> list[Tensor]`, what they see on the way: (B, ., h, w), fine to coarse, through which
+    images get gradients.
+    """
 
     dim: int
     stamp: str  # content hash of the weights

@@ -36,12 +36,17 @@ class RandomNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) float in [-1, 1] -> (B, 256)."""
-        x = resize(images, SIDE, "antialias")
+        return F.avg_pool2d(self.maps(images)[-1], SIDE // 16).flatten(1)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """(B, C, H, W) -> (B, 32, 32, 32), (B, 64, 16, 16), (B, 64, 8, 8)."""
+        x, seen = resize(images, SIDE, "antialias"), []
         # Each channel's weights are drawn by its number, so that the net is one net for any count of channels.
         first = torch.cat([_weights(WIDTHS[0], 1, self.seed, 0, channel) for channel in range(x.shape[1])], 1)
         for weights in [first.to(x.device) / x.shape[1] ** 0.5, *self.deep]:
             x = F.relu(F.conv2d(x, weights, stride=2, padding=1))  # 32, 16, 8 pixels wide
-        return F.avg_pool2d(x, SIDE // 16).flatten(1)
+            seen.append(x)
+        return seen
 
 
 def _weights(outputs: int, inputs: int, *position: int) -> Tensor:

@@ -1,0 +1,26 @@
+"""`projected`: D sees with other eyes."""
+
+from __future__ import annotations
+
+from mulligan.core.recipe import Budget, Part, Players, Recipe
+from mulligan.core.registry import recipes
+
+
+@recipes.register()
+def projected() -> Recipe:
+    """A laptop's size."""
+    adam = Part("adam", lr=2e-4, beta1=0.0, beta2=0.99)
+    return Recipe(
+        name="projected",
+        about="several small D judge random mixtures of what a frozen feature net sees, each at one scale",
+        paper="Sauer, Chitta, Mueller, Geiger 2021, Projected GANs Converge Faster, arXiv 2111.01007",
+        generator=Part("fastgan"),
+        discriminator=Part("projected"),
+        loss=Part("hinge"),
+        optimizer=Players(generator=adam, discriminator=adam),
+        augment=Part("diffaugment"),
+        task=Part("by-class-if-labelled"),
+        ema=10_000,
+        batch=64,
+        budget=Budget(images=2_000_000),
+    )
