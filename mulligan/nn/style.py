@@ -30,11 +30,11 @@ class ModulatedConv2d(nn.Module):
         self.style = EqualLinear(styles, a, bias=1.0)
         self.scale, self.up, self.demodulate = 1 / math.sqrt(a * kernel**2), up, demodulate
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """x (B, C, h, w), w (B, S) -> (B, O, h, w), or twice the sides."""
+    def forward(self, x: Tensor, w: Tensor, gain: float | Tensor = 1.0) -> Tensor:
+        """x (B, C, h, w), to be scaled by `gain`, w (B, S) -> (B, O, h, w), or twice the sides."""
         style = self.style(w)  # (B, C)
         weight = self.weight * self.scale
-        x = x * style[:, :, None, None]
+        x = x * (style * gain)[:, :, None, None]
         if self.up:  # transposed, then smoothed: cheaper than a convolution of the enlarged
             x = fir(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), before=1, after=1, gain=4.0)
         else:

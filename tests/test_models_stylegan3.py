@@ -1,0 +1,194 @@
+"""StyleGAN3 against its paper: sizes, bands, and above all what it is for, equivariance, in decibels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mulligan.api.build import build_networks, load_parts
+from mulligan.core import registry
+from mulligan.core.errors import UserError
+from mulligan.core.step import Step
+from mulligan.models.stylegan2 import StyleGAN2Discriminator
+from mulligan.models.stylegan3 import AliasFreeLayer, StyleGAN3Generator, bands
+from mulligan.nn.equalised import act
+from mulligan.nn.filters import FilteredAct
+from mulligan.nn.resample import fir
+from mulligan.terms.sight import blurred
+
+TINY = {"base": 256, "most": 8, "layers": 6, "margin": 6}
+
+
+def small(rotation: bool = False, shape: tuple[int, ...] = (1, 28, 28), **options: int) -> StyleGAN3Generator:
+    torch.manual_seed(0)
+    return StyleGAN3Generator(shape, 0, rotation=rotation, **{**TINY, **options}).eval()
+
+
+@pytest.mark.parametrize("rotation", [False, True])
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 64, 64), (4, 32, 48), (1, 31, 45), (2, 8, 9)], ids=str)
+def test_shapes_and_gradients(shape: tuple[int, ...], classes: int, rotation: bool) -> None:
+    torch.manual_seed(0)
+    G = StyleGAN3Generator(shape, classes, rotation=rotation, **TINY)
+    fake = G(torch.randn(3, *G.z_shape), torch.tensor([0, 1, classes - 1]) if classes else None)
+    assert fake.shape == (3, *shape)
+    (fake * torch.randn_like(fake)).sum().backward()
+    assert not [name for name, p in G.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "said"),
+    [
+        ((2,), {}, "mlp"),
+        ((1, 6, 30), {}, "8x30"),
+        ((1, 28, 28), {"critical": 8}, "critical=8"),
+    ],
+)
+def test_what_it_cannot_make_is_refused(shape: tuple[int, ...], options: dict[str, int], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        StyleGAN3Generator(shape, 0, **options)
+
+
+def test_bands_are_the_papers() -> None:
+    made = bands((3, 1024, 1024), 14, 2, 10)
+    for i, band in enumerate(made):  # eq. 35, 36
+        t = min(i / 12, 1)
+        cutoff, stop = 2 * (512 / 2) ** t, 2**2.1 * (512 * 2**0.3 / 2**2.1) ** t
+        rate = 2 ** math.ceil(math.log2(min(2 * stop, 1024)))
+        assert band.cutoff == pytest.approx(cutoff) and band.rate == rate
+        assert band.half_width == pytest.approx(max(stop, rate / 2) - cutoff)
+        assert band.grid == ((rate + 20,) * 2 if i < 13 else (1024, 1024))
+    assert [made[i].rate for i in (0, 11, 12, 13)] == [16, 1024, 1024, 1024]
+    assert [band.rate for band in bands((1, 28, 28), 8, 2, 6)] == [14] * 3 + [28] * 5
+    assert bands((1, 62, 31), 8, 2, 6)[0].grid == (31 + 12, 16 + 12)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [  # of sec. 4, the text for 1024 and fig. 5 for 256
+        ("stylegan3-t-ffhq1024", 22.3),
+        ("stylegan3-t-ffhqu256", 23.3),
+        ("stylegan3-r-ffhqu256", 15.8),
+    ],
+)
+def test_generators_have_the_published_sizes(name: str, published: float) -> None:
+    load_parts()
+    recipe, side = registry.recipes[name](), int(name[-4:].strip("qu"))
+    with torch.device("meta"):
+        G, _ = build_networks(recipe, (3, side, side), 0, torch.device("meta"))
+    assert sum(p.numel() for p in G.parameters()) / 1e6 == pytest.approx(published, abs=0.05)
+
+
+class Careless(nn.Module):
+    """StyleGAN2's way: [1, 3, 3, 1] where the grid grows, and an activation of samples."""
+
+    def __init__(self, like: FilteredAct, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.grid, self.up = grid, like.up > like.down
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.up:
+            wide = torch.zeros(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3])
+            wide[:, :, ::2, ::2] = x
+            x = fir(wide, before=2, after=1, gain=4.0)
+        trim = [(a - b) // 2 for a, b in zip(x.shape[2:], self.grid, strict=True)]
+        return act(x[:, :, trim[0] : trim[0] + self.grid[0], trim[1] : trim[1] + self.grid[1]])
+
+
+def careless(G: StyleGAN3Generator, shape: tuple[int, ...], margin: int) -> StyleGAN3Generator:
+    made = bands(shape, len(G.synthesis.layers), 2, margin)
+    for layer, band in zip(G.synthesis.layers, made, strict=True):
+        layer.filtered = Careless(layer.filtered, band.grid)
+    return G
+
+
+def lanczos(x: Tensor, shift: float, a: int = 3) -> Tensor:
+    """Rows moved to the right by `shift` samples (app. E.2)."""
+    n = x.shape[-1]
+    d = (torch.arange(n)[:, None] - shift - torch.arange(n)).double()
+    taps = torch.where(d.abs() < a, torch.sinc(d) * torch.sinc(d / a), 0.0)
+    return x @ (taps / taps.sum(1, keepdim=True)).T.to(x.dtype)
+
+
+def decibels(want: Tensor, got: Tensor, image: Tensor) -> float:
+    """PSNR (eq. 18) of images scaled so that they spread by 0.5, as pictures in [-1, 1] do."""
+    error = (want - got).square().mean() / image.var() * 0.25
+    return 10 * math.log10(4 / error.item())
+
+
+@torch.no_grad()
+def eq_t(G: StyleGAN3Generator, move: Callable[[Tensor, int, int], Tensor] | None = None) -> float:
+    """EQ-T (eq. 23, 24): the mean over a few styles and whole shifts of up to an eighth."""
+    errors, count = [], 4
+    for seed in range(count):
+        torch.manual_seed(seed)
+        ws = G.styled(torch.randn(4, *G.z_shape), None)
+        image = G.synthesis(ws)
+        h, w = image.shape[2:]
+        side, x, y = min(h, w), seed % 3 + 1, -(seed % 4)
+        moved = G.synthesis(ws, shift=(x / side, y / side))
+        errors.append(10 ** (-decibels(image[:, :, -y:, :-x], moved[:, :, : h + y, x:], image) / 10))
+    return -10 * math.log10(sum(errors) / count)
+
+
+@torch.no_grad()
+def eq_t_frac(G: StyleGAN3Generator) -> float:
+    """EQ-T of fractional shifts, along a row (eq. 25), against Lanczos."""
+    torch.manual_seed(0)
+    ws = G.styled(torch.randn(8, *G.z_shape), None)
+    image = G.synthesis(ws)
+    moved = G.synthesis(ws, shift=(0.37 / image.shape[3], 0.0))
+    return decibels(lanczos(image, 0.37)[..., 4:-4], moved[..., 4:-4], image)
+
+
+@torch.no_grad()
+def eq_r(G: StyleGAN3Generator, degrees: float) -> float:
+    """EQ-R (eq. 29), of a disc's frequencies: both images lose what a turned square cannot hold, then one is turned."""
+    torch.manual_seed(0)
+    ws, angle = G.styled(torch.randn(8, *G.z_shape), None), math.radians(degrees)
+    still, turned = G.synthesis(ws), G.synthesis(ws, turn=angle)
+    n = still.shape[-1]
+    at = torch.arange(n) + 0.5 - n / 2
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    from_x, from_y = (x * math.cos(angle) + y * math.sin(angle)), (y * math.cos(angle) - x * math.sin(angle))
+
+    def looked_up(image: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """The image under a disc of two thirds of its band and a window, at places: (B, C, places)."""
+        dx, dy = x.flatten()[:, None, None] - at, y.flatten()[:, None, None] - at[:, None]
+        r = torch.hypot(dx, dy).double()
+        taps = 2 * torch.special.bessel_j1(2 / 3 * math.pi * r) / (2 / 3 * math.pi * r).clamp(min=1e-9)
+        taps = torch.where(r == 0, 1.0, taps) * torch.cos(math.pi * r / 14).square() * (r < 7)
+        return torch.einsum("bchw,phw->bcp", image.double(), taps / taps.sum((1, 2), keepdim=True))
+
+    inside = torch.hypot(x, y).flatten() < n / 2 - 7
+    want, got = looked_up(still, from_x, from_y)[..., inside], looked_up(turned, x, y)[..., inside]
+    return decibels(want, got, looked_up(still, x, y)[..., inside])
+
+
+def test_a_shifted_input_is_a_shifted_image() -> None:
+    """Where StyleGAN2's layers are far from it."""
+    found = eq_t(small())
+    assert found > 42 and eq_t(small(rotation=True)) > 50
+    assert eq_t(careless(small(), (1, 28, 28), TINY["margin"])) < found - 15
+    assert eq_t(small(margin=10)) > found + 10 and eq_t(small(margin=2)) < found - 10  # borders are what is left
+
+
+def test_a_fraction_of_a_pixel_is_a_shift_too() -> None:
+    found = eq_t_frac(small(margin=10))
+    assert found > 28 and found > eq_t_frac(careless(small(margin=10), (1, 28, 28), 10)) + 5
+
+
+def test_a_turned_input_is_a_turned_image() -> None:
+    for degrees in (30.0, 137.0):
+        found = eq_r(small(rotation=True, margin=10, shape=(1, 32, 32)), degrees)
+        assert found > 35 and found > eq_r(small(margin=10, shape=(1, 32, 32)), degrees) + 15
+
+
+@pytest.mark.parametrize("rotation", [False, True])
+def test_sides_and_shifts_of_any_size(rotation: bool) -> None:
+    assert eq_t(small(rotation, (2, 31, 45), margin=10)) > 42
