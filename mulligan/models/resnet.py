@@ -20,7 +20,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
 from mulligan.core.registry import discriminators, generators
-from mulligan.models.sizes import halvings
+from mulligan.models.sizes import base_grid, halvings
 from mulligan.nn.attention import SelfAttention
 from mulligan.nn.head import ClassBy, Head
 from mulligan.nn.norm import BatchNorm, ConditionalBatchNorm, VectorBatchNorm
@@ -96,7 +96,7 @@ class ResNetGenerator(nn.Module):
         self.by_class, self.by_vector = norm == "class" and classes > 0, norm == "vector"
         self.share = z // (count + 1) if split else z
         self.split = split
-        self.grid = (stages[0], *_base(shape, count))
+        self.grid = (stages[0], *base_grid("resnet", shape, count))
         self.embed = nn.Embedding(classes, embed) if classes and self.by_vector else None
         told = self.share + (embed if self.embed else 0)
 
@@ -184,13 +184,6 @@ class ResNetDiscriminator(nn.Module):
             x = self.attention[str(index)](x) if str(index) in self.attention else x
         features = F.relu(x).sum((2, 3))  # (B, last width)
         return self.head(features, cond, [x, features])
-
-
-def _base(shape: tuple[int, ...], count: int) -> tuple[int, int]:
-    _, height, width = shape
-    if height % 2**count or width % 2**count:
-        raise UserError(f"resnet: {count} doublings need sides that are multiples of {2**count}, not {height}x{width}")
-    return height >> count, width >> count
 
 
 def _attention(wanted: int, halved: list[int], channels: list[int]) -> nn.ModuleDict:
