@@ -133,7 +133,7 @@ def train(
     converge: bool, seed: int, settings: tuple[str, ...], features: str, device: str, guard: str, dry_run: bool,
     as_json: bool, quiet: bool, size: Any, labels: bool, channels: str | None, max_bad: float,
 ) -> int:  # fmt: skip
-    """Train on DATA: "digits", a folder or zip of images, an .npz, or an IDX file."""
+    """Train on DATA: "digits", "stacked", "ring", "grid", a folder or zip of images, an .npz, or an IDX file."""
     from mulligan import api
     from mulligan.core.recipe import parse_setting, typed
 

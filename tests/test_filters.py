@@ -50,7 +50,9 @@ def slowly(x: np.ndarray, before: Band, after: Band, radial: bool) -> np.ndarray
     up, down = int(rate / before.rate), int(rate / after.rate)
     rise = lowpass(6 * up, before.cutoff, before.half_width, rate).numpy() * up
     fall = lowpass(6 * down, after.cutoff, after.half_width, rate).numpy()
-    fall = lowpass(6 * down, after.cutoff, after.half_width, rate, radial=True).numpy() if radial else np.outer(fall, fall)
+    fall = (
+        lowpass(6 * down, after.cutoff, after.half_width, rate, radial=True).numpy() if radial else np.outer(fall, fall)
+    )
     sparse = np.zeros([side * up for side in x.shape])
     sparse[::up, ::up] = x
     fine = scipy.signal.convolve(sparse, np.outer(rise, rise), method="direct")

@@ -12,7 +12,7 @@ from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part
 from mulligan.core.seeding import mix
-from mulligan.data import Data, PointData
+from mulligan.data import Data
 from mulligan.metrics.distances import METRICS, by_class, measure
 from mulligan.metrics.protocol import Protocol, extract
 from mulligan.use.sample import draw
@@ -39,8 +39,8 @@ class Judge:
         part = Part.read(choose_features(features, data))
         self.device = device
         self.net = part.build(registry.features)
-        self.modes = data.modes if isinstance(data, PointData) else None
-        self.names = (*METRICS, "kid_se", *(("modes", "quality") if self.modes else ()))  # of what it measures
+        self.data = data
+        self.names = (*METRICS, "kid_se", *data.measures)  # of what it measures
         indices, split = real_indices(data, split, most)
         blocks = np.array_split(indices, -(-len(indices) // BLOCK))
         self.real = extract(self.net, map(data.images, blocks), device)
@@ -58,41 +58,43 @@ class Judge:
         )
 
     def measure(self, G: nn.Module, *, class_counts: Sequence[int] = ()) -> dict[str, float]:
-        """Metrics of samples of G, always the same ones; of points also the modes they are at."""
-        fake, _ = self._samples(G, class_counts)
-        return measure(self.real, fake, k=self.protocol.k) | (self.modes(fake) if self.modes else {})
+        """Metrics of samples of G, always the same ones; also the modes they are at, of data that has such."""
+        fake, _, modes = self._samples(G, class_counts)
+        return measure(self.real, fake, k=self.protocol.k) | modes
 
     def measure_by_class(
         self, G: nn.Module, *, class_counts: Sequence[int]
     ) -> tuple[dict[str, float], dict[int, dict[str, float | None]]]:
         """The same of a G that is told classes, and of each of them coverage and how often a sample is of its class."""
-        fake, classes = self._samples(G, class_counts)
+        fake, classes, modes = self._samples(G, class_counts)
         assert self.classes is not None and classes is not None
-        return measure(self.real, fake, k=self.protocol.k), by_class(
+        return measure(self.real, fake, k=self.protocol.k) | modes, by_class(
             self.real, self.classes, fake, classes, k=self.protocol.k
         )
 
-    def _samples(self, G: nn.Module, class_counts: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        """Features of samples of G, and the classes it was told."""
+    def _samples(self, G: nn.Module, class_counts: Sequence[int]) -> tuple[Tensor, Tensor | None, dict[str, float]]:
+        """Features of samples of G, the classes it was told, and what there is to say of their modes."""
         told = self.protocol
         blocks = draw(G, told.num_fake, seed=mix("judge", told.seed), class_counts=class_counts, device=self.device)
         classes: list[Tensor] = []
+        kept: list[Tensor] = []  # only where they are asked for: large pictures would fill the memory
 
         def images() -> Iterator[Tensor]:
             for made, ids in blocks:
                 if ids is not None:
                     classes.append(ids)
+                kept.extend([made] if self.data.measures else [])
                 yield made
 
         features = extract(self.net, images(), self.device)
-        return features, torch.cat(classes) if classes else None
+        own = features if self.protocol.features == self.data.features else None
+        modes = self.data.modes(torch.cat(kept), own) if kept else {}
+        return features, torch.cat(classes) if classes else None, modes
 
 
 def choose_features(features: str | Part, data: Data) -> str | Part:
-    """`auto` is the digit net for digits; for anything else the random net, which needs no download but is weak."""
-    if features != "auto":
-        return features
-    return "plain" if len(data.shape) == 1 else "digits" if data.name == "digits" else "random"
+    """`auto` is what the data names as its own."""
+    return data.features if features == "auto" else features
 
 
 def real_indices(data: Data, split: str, most: int) -> tuple[np.ndarray, str]:

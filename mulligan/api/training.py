@@ -67,7 +67,7 @@ def train(
     """Train a GAN on `data` into the run folder `out`, or go on with the run that is there; returns the run.
 
     Args:
-        data: "digits", "ring", "grid", a folder or zip of images, an .npz, or an IDX file.
+        data: "digits", "stacked", "ring", "grid", a folder or zip of images, an .npz, or an IDX file.
         out: the run folder; by default one under runs/ that is new, or holds this very run unfinished.
         recipe: a name (`mulligan zoo`), a .json file or a Recipe; by default one is chosen (`choose`), and said why.
         minutes, images, epochs, converge: when to stop; whichever comes first. None of them: as the recipe says.

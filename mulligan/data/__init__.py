@@ -4,7 +4,8 @@ from mulligan.data.checkup import CheckUp
 from mulligan.data.dataset import ImageData
 from mulligan.data.opening import BUILT_IN, open_data
 from mulligan.data.points import PointData
+from mulligan.data.stacked import StackedData
 
-Data = ImageData | PointData
+Data = ImageData | PointData | StackedData
 
-__all__ = ["BUILT_IN", "CheckUp", "Data", "ImageData", "PointData", "open_data"]
+__all__ = ["BUILT_IN", "CheckUp", "Data", "ImageData", "PointData", "StackedData", "open_data"]

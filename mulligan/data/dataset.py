@@ -31,6 +31,12 @@ class ImageData:
     fingerprint: str  # hex digest of shape, pixels and labels, in order
     checkup: CheckUp
     rows: Rows  # (N, H, W, C)
+    measures: tuple[str, ...] = ()  # names of what `modes` finds
+
+    @property
+    def features(self) -> str:
+        """The feature net that suits it best, of those that need no download; `random` takes all, and is weak."""
+        return "digits" if self.name == "digits" else "random"
 
     @property
     def count(self) -> int:
@@ -43,6 +49,13 @@ class ImageData:
     def images(self, indices: np.ndarray | Sequence[int]) -> Tensor:
         """uint8 (B, C, H, W) in channels-last memory: a copy, yours to change."""
         return torch.from_numpy(self.rows.take(np.asarray(indices, np.int64))).permute(0, 3, 1, 2)
+
+    def modes(self, samples: Tensor, seen: Tensor | None = None) -> dict[str, float]:
+        """Of samples, as `images` gives them, what there is to count of modes: of pictures in general nothing.
+
+        `seen`: their features by the net `features`, where they were taken already.
+        """
+        return {}
 
     def label_of(self, indices: np.ndarray | Sequence[int]) -> Tensor | None:
         """int64 (B,), or None where unlabelled."""

@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from mulligan.core.errors import UserError
-from mulligan.data import arrays, checkup, split
+from mulligan.data import arrays, checkup, split, stacked
 from mulligan.data.cache import cache_root, ensure, require_space
 from mulligan.data.dataset import PIXELS, ImageData, load, save_about
 from mulligan.data.decode import CHANNELS, RESIZE_RULE
 from mulligan.data.files import ImageFiles, printable
 from mulligan.data.points import MIXTURES, PointData, open_points, refuse_picture_options
 from mulligan.data.sources import Progress, Source, Survey
+from mulligan.data.stacked import StackedData
 
-VALID = "'digits', 'ring', 'grid', or a folder, .zip, .npz or IDX file (*-images-idx3-ubyte[.gz]) of images"
-BUILT_IN = ("digits", *MIXTURES)
+VALID = "'digits', 'stacked', 'ring', 'grid', or a folder, .zip, .npz or IDX file (*-images-idx3-ubyte[.gz]) of images"
+BUILT_IN = ("digits", stacked.NAME, *MIXTURES)
 FORMAT = 1  # of what is in the cache; another number leaves old folders alone and decodes anew
 MOST_PIXELS = 1 << 26  # of one image as training sees it
 
@@ -36,12 +37,12 @@ def open_data(
     fit: int | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
-) -> ImageData | PointData:
+) -> ImageData | PointData | StackedData:
     """Open a data set, decoding it into the cache if it is not there yet or has changed since.
 
     Args:
-        spec: "digits" (5,000 of MNIST, with labels); "ring" or "grid" (points of 8 or 25 Gaussians in a plane); or the
-            path of a folder, .zip, .npz, IDX file or folder of those.
+        spec: "digits" (5,000 of MNIST, with labels); "stacked" (three of them in a picture); "ring" or "grid" (points
+            of 8 or 25 Gaussians in a plane); or the path of a folder, .zip, .npz, IDX file or folder of those.
         size: height and width that all images are brought to, by `decode.RESIZE_RULE`; by default the most frequent.
         fit: without a `size`, the shorter side of the most frequent one is brought to at most this, and both sides to
             multiples that networks can halve (`fitted`).
@@ -58,6 +59,11 @@ def open_data(
     if spec in MIXTURES:
         refuse_picture_options(str(spec), size=size, channels=channels)
         return open_points(str(spec), labels=labels)
+    if spec == stacked.NAME:
+        stacked.refuse_other_options(labels, channels)
+        digits = open_data("digits", size=size, fit=fit, cache=cache, progress=progress)
+        assert isinstance(digits, ImageData)
+        return stacked.stack(digits)
     target = _checked_size(size)
     fit = None if target else fit
     if channels not in (None, *CHANNELS):

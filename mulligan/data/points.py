@@ -56,6 +56,8 @@ class PointData:
     checkup: CheckUp
     fingerprint: str
     shape: tuple[int] = (2,)
+    measures: tuple[str, ...] = ("modes", "quality")
+    features: str = "plain"
 
     @property
     def heldout(self) -> np.ndarray:
@@ -80,7 +82,7 @@ class PointData:
     def label_of(self, indices: np.ndarray | Sequence[int]) -> Tensor | None:
         return None if self.labels is None else torch.from_numpy(self.labels[np.asarray(indices, np.int64)])
 
-    def modes(self, samples: Tensor) -> dict[str, float]:
+    def modes(self, samples: Tensor, seen: Tensor | None = None) -> dict[str, float]:
         """Of (n, 2) samples: how many modes one of high quality lies at, and the share of those that are."""
         distance = torch.cdist(samples.double(), torch.from_numpy(self.mixture.centres))
         nearest, mode = distance.min(1)

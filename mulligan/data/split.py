@@ -26,13 +26,13 @@ def choose_heldout(first: np.ndarray, size: np.ndarray, labels: np.ndarray | Non
     if count < FEWEST:
         return np.empty(0, np.int64)
     eligible = np.flatnonzero((first == np.arange(count)) & (size <= max(2, wanted / 10)))
-    order = np.lexsort((_hash(eligible), np.zeros(len(eligible)) if labels is None else labels[eligible]))
+    order = np.lexsort((mixed(eligible), np.zeros(len(eligible)) if labels is None else labels[eligible]))
     picks = round(wanted * len(eligible) / count)
     spread = ((np.arange(picks) + 0.5) * len(eligible) / max(1, picks)).astype(np.int64)  # evenly, so over all classes
     return np.flatnonzero(np.isin(first, eligible[order[spread]]))
 
 
-def _hash(positions: np.ndarray) -> np.ndarray:
+def mixed(positions: np.ndarray) -> np.ndarray:
     """SplitMix64's finaliser (Steele, Lea, Flood 2014): 64 well mixed bits of each position."""
     x = positions.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from mulligan.core.batch import Judgement
 from mulligan.core.registry import discriminators, generators
-from mulligan.models.resnet import SMALL, Init, attention_at, base_grid, initialised, twice
-from mulligan.models.sizes import halvings
+from mulligan.models.resnet import SMALL, Init, attention_at, initialised, twice
+from mulligan.models.sizes import base_grid, halvings
 from mulligan.nn.head import ClassBy, Head
 from mulligan.nn.norm import BatchNorm, VectorBatchNorm
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
 from mulligan.core.registry import discriminators, generators
-from mulligan.models.sizes import halvings
+from mulligan.models.sizes import base_grid, halvings
 from mulligan.nn.resample import downsample, upsample
 
 SLOPE = 0.2
@@ -56,11 +56,7 @@ class Bottleneck(nn.Module):
 def _layout(shape: tuple[int, ...], width: int, widths: tuple[int, ...]) -> tuple[list[int], tuple[int, int]]:
     """Widths of the stages from the base grid up, and that grid."""
     chosen = list(widths) or [width] * (halvings("r3gan", shape) + 1)
-    _, height, side = shape
-    factor = 2 ** (len(chosen) - 1)
-    if height % factor or side % factor:
-        raise UserError(f"r3gan: {len(chosen)} stages need sides that are multiples of {factor}, not {height}x{side}")
-    return chosen, (height // factor, side // factor)
+    return chosen, base_grid("r3gan", shape, len(chosen) - 1)
 
 
 def _stages(widths: list[int], blocks: int, expansion: int, group: int) -> nn.ModuleList:

@@ -20,7 +20,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
 from mulligan.core.registry import discriminators, generators
-from mulligan.models.sizes import halvings
+from mulligan.models.sizes import base_grid, halvings
 from mulligan.nn.attention import SelfAttention
 from mulligan.nn.head import ClassBy, Head
 from mulligan.nn.norm import BatchNorm, ConditionalBatchNorm, VectorBatchNorm
@@ -187,16 +187,6 @@ class ResNetDiscriminator(nn.Module):
             x = self.attention[str(index)](x) if str(index) in self.attention else x
         features = F.relu(x).sum((2, 3))  # (B, last width)
         return self.head(features, cond, [x, features])
-
-
-def base_grid(family: str, shape: tuple[int, ...], count: int) -> tuple[int, int]:
-    """Sides of (C, H, W) halved so often. Raises UserError where they cannot be."""
-    _, height, width = shape
-    if height % 2**count or width % 2**count:
-        raise UserError(
-            f"{family}: {count} doublings need sides that are multiples of {2**count}, not {height}x{width}"
-        )
-    return height >> count, width >> count
 
 
 def attention_at(family: str, wanted: int, halved: list[int], channels: list[int]) -> nn.ModuleDict:

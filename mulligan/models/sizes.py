@@ -10,14 +10,18 @@ def _wanted(height: int, width: int) -> int:
     return max(1, (min(height, width) // 4).bit_length() - 1)
 
 
+def _sides(family: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    if len(shape) != 3:
+        raise UserError(f"{family} networks make images, not samples of shape {shape}; points are for mlp")
+    return shape[1], shape[2]
+
+
 def halvings(family: str, shape: tuple[int, ...]) -> int:
     """How often (H, W) is halved to reach a base grid whose shorter side is 4 to 7.
 
     Raises UserError for sizes that cannot be halved that often, naming a near one that can.
     """
-    if len(shape) != 3:
-        raise UserError(f"{family} networks make images, not samples of shape {shape}; points are for mlp")
-    _, height, width = shape
+    height, width = _sides(family, shape)
     near = height, width
     while min(near) < 8 or any(side % 2 ** _wanted(*near) for side in near):
         step = 2 ** _wanted(*near)
@@ -34,3 +38,19 @@ def tapered(family: str, shape: tuple[int, ...], base: int, most: int) -> list[i
     """Channels from the base grid up: `base` over the side of the grid, at most `most`."""
     count = halvings(family, shape)
     return [min(max(1, base // (min(shape[1:]) >> i)), most) for i in reversed(range(count + 1))]
+
+
+def base_grid(family: str, shape: tuple[int, ...], count: int) -> tuple[int, int]:
+    """(H, W) halved `count` times, where networks have just so many stages.
+
+    Raises UserError for sizes that cannot be halved that often, naming a near one that can.
+    """
+    height, width = _sides(family, shape)
+    step = 2**count
+    if height % step or width % step:
+        near = "x".join(str(max(step, round(side / step) * step)) for side in (height, width))
+        raise UserError(
+            f"{family}: {count + 1} stages need sides that are multiples of {step}, not {height}x{width}; "
+            f"try --size {near}"
+        )
+    return height // step, width // step

@@ -26,6 +26,7 @@ CHARTS = {  # kind of row, names of the numbers, may be drawn by powers of ten
     "Kernel distance": ("metric", ("kid",), True),
     "Fréchet distance": ("metric", ("fid",), True),
     "Fidelity and diversity": ("metric", ("precision", "recall", "density", "coverage"), False),
+    "Modes found": ("metric", ("modes",), False),
     "Losses": ("progress", ("d/adversarial", "g/adversarial"), False),
     "What D thinks": ("progress", ("d/real", "d/fake"), False),
     "How often D is right": ("progress", ("d/wins",), False),

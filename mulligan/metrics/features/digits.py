@@ -65,6 +65,22 @@ class DigitsNet(nn.Module):
         return self.logits(images).argmax(1)
 
 
+class ByChannel(nn.Module):
+    """What the digit net makes of every channel, beside one another."""
+
+    dim = 3 * DigitsNet.dim
+    resizing = f"each channel, {SIDE}x{SIDE} antialias"
+    block = DigitsNet.block // 3
+
+    def __init__(self, net: DigitsNet) -> None:
+        super().__init__()
+        self.net, self.stamp, self.describe = net, net.stamp, f"each channel by {net.describe}"
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) float in [-1, 1] -> (B, C * 96)."""
+        return self.net(images.flatten(0, 1)[:, None]).view(len(images), -1)
+
+
 @features.register()
 def digits() -> DigitsNet:
     """A classifier of handwritten digits, shipped with Mulligan; for `digits` and what looks like them."""
@@ -77,3 +93,9 @@ def digits() -> DigitsNet:
     right = f"right on {facts['held_out_accuracy']} of {facts['held_out_images']} held-out digits"
     net.describe = f"digits: small classifier, {right} ({facts['script']}, seed {facts['seed']})"
     return net
+
+
+@features.register()
+def digits_by_channel() -> ByChannel:
+    """The digit net for each channel on its own: for `stacked`, whose pictures hold three digits."""
+    return ByChannel(digits())

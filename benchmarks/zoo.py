@@ -1,0 +1,185 @@
+"""Every recipe of the zoo by the same budget of images, side by side; docs/zoo.md is written from what comes out.
+
+    python benchmarks/zoo.py [--on grid digits stacked] [--only NAME ...] [--images N] [--seeds 0 1 2] [--write-only]
+
+A trial is `mulligan train` with a recipe, a data set and a seed, the guard off, so that failures show. Every trial is
+written to benchmarks/results/zoo.json when it ends; what is there, of the same recipe and budget, is not run again.
+Recipes with published sizes are left out. By default `stacked` is for a chosen few: --only names any, or `all`.
+
+grid: 25 Gaussians in a plane. Most networks make images only, so here all recipes have the dense networks of the recipe
+`points`, and augmentations are left out: what is compared is the game (loss, terms, optimizers, turns, batch, average).
+digits: 28x28, held-out coverage, recall and KID. stacked: three digits in a picture, of 1,000 modes those found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from zoo_page import PUBLISHED, page
+
+import mulligan as mg
+from mulligan.api.build import recipe_named
+from mulligan.api.judge import Judge
+from mulligan.core.errors import UserError
+from mulligan.core.recipe import Part, Recipe
+from mulligan.core.run import read_json, write_json
+from mulligan.data import Data, open_data
+from mulligan.metrics.distances import measure
+from mulligan.metrics.protocol import extract
+from mulligan.use.pictures import grid
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
+PAGE = ROOT / "docs" / "zoo.md"
+PICTURES = ROOT / "docs" / "zoo"
+IMAGES = {"grid": 200_000, "digits": 30_000, "stacked": 50_000}
+SAMPLES = {"grid": 2_500, "digits": 500, "stacked": 26_000}  # of papers; of digits, as many as are held out
+SEEDS = [0]
+FEW = (  # of `stacked`
+    "digits", "dcgan", "lsgan", "wgan-gp", "dragan", "relativistic-average", "infogan", "sngan", "r3gan", "stylegan2",
+)  # fmt: skip
+SHOWN, COLUMNS = 32, 8  # samples in a picture
+
+
+def compared() -> list[Recipe]:
+    return [recipe for recipe in mg.recipes() if PUBLISHED not in recipe.about]
+
+
+def on_points(recipe: Recipe) -> Recipe:
+    """The game that a recipe plays, with the networks of `points`, which are told classes as its own are."""
+    points = recipe_named("points")
+    told = {key: value for key, value in recipe.discriminator.options.items() if key == "class_by"}
+    return dataclasses.replace(
+        recipe,
+        generator=points.generator,
+        discriminator=points.discriminator.with_options(**told),
+        augment=Part("none") if "operations" in recipe.augment.options else recipe.augment,
+    ).resolve()
+
+
+def stamp(recipe: Recipe) -> str:
+    """Changes with anything that a run depends on."""
+    told = {key: value for key, value in recipe.as_json().items() if key not in ("about", "paper", "parent", "budget")}
+    return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+
+def trial(recipe: Recipe, on: str, images: int, seed: int, picture: Path | None) -> dict[str, Any]:
+    """One run and what it comes to; where it cannot be, why."""
+    options = mg.DataOptions(labels=on == "grid" and recipe.task.name == "by-class")
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run = mg.train(
+                on, recipe=recipe, images=images, seed=seed, out=folder, guard="off", quiet=True, options=options
+            )
+            summary, found = run.summary, measured(run, on)
+            if summary["status"] == "interrupted":
+                raise KeyboardInterrupt
+            if picture:
+                picture.parent.mkdir(exist_ok=True)
+                grid(run.sample(SHOWN, seed=1), columns=COLUMNS, scale=1).save(picture, optimize=True)
+        except UserError as error:
+            return {"refused": str(error)}
+        except Exception as error:
+            return {"failed": f"{type(error).__name__}: {error}"}
+    return {key: round(value, 5) for key, value in found.items()} | {
+        "status": summary["status"],
+        "images_per_second": round(summary["images_per_second"], 1),
+        "parameters": summary["parameters"],
+        "by_class": bool(run.classes),
+        "seconds": round(time.monotonic() - begun, 1),
+    }
+
+
+def measured(run: mg.Run, on: str) -> dict[str, float]:
+    """Of the best checkpoint, by KID. Raises UserError where the game was over before there was any."""
+    if on == "digits":
+        return run.evaluate(samples=SAMPLES[on])["metrics"]
+    samples = torch.cat([made for made, _ in run.draw(SAMPLES[on], seed=1)])
+    return run.open_data().modes(samples)
+
+
+def of_the_data(on: str) -> dict[str, float]:
+    """The same numbers of training images, as if they were samples: what there is to reach."""
+    data: Data = open_data(on)
+    images = data.images(data.train[:: len(data.train) // SAMPLES[on]][: SAMPLES[on]])
+    if on != "digits":
+        return data.modes(images)
+    judge = Judge(data)
+    return measure(judge.real, extract(judge.net, [images]))
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--on", nargs="+", choices=IMAGES, default=list(IMAGES))
+    arguments.add_argument("--only", nargs="+", metavar="NAME", default=[])
+    arguments.add_argument("--images", type=int, help=f"by default {IMAGES}")
+    arguments.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    arguments.add_argument("--write-only", action="store_true", help="docs/zoo.md from what is in the results")
+    arguments.add_argument("--results", type=Path, default=RESULTS)
+    arguments.add_argument("--page", type=Path, default=PAGE)
+    arguments.add_argument("--pictures", type=Path, default=PICTURES)
+    options = arguments.parse_args()
+    torch.set_num_threads(1)
+    recipes = compared()
+    names = [recipe.name for recipe in recipes]
+    if wrong := [name for name in options.only if name not in (*names, "all")]:
+        arguments.error(f"--only {wrong[0]}: valid: all, {', '.join(names)}")
+    found = read_json(options.results) if options.results.exists() else {}
+
+    def write() -> None:
+        write_json(options.results, found)
+        options.page.write_text(page(mg.recipes(), found, options.pictures.relative_to(options.page.parent)))
+
+    if not options.write_only:
+        found["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, one thread"
+        for on in options.on:
+            chosen = [recipe for recipe in recipes if wanted(recipe.name, on, options.only)]
+            play(chosen, on, options, found.setdefault(on, {}), write)
+    write()
+
+
+def wanted(name: str, on: str, only: list[str]) -> bool:
+    return name in only or "all" in only or (not only and (on != "stacked" or name in FEW))
+
+
+def play(
+    recipes: list[Recipe], on: str, options: argparse.Namespace, of_set: dict[str, Any], write: Callable[[], None]
+) -> None:
+    """All trials on a data set that are not there yet; each written as soon as it is over."""
+    images = options.images or IMAGES[on]
+    if of_set.get("images", images) != images:  # numbers of two budgets are not to stand side by side
+        raise SystemExit(
+            f"{options.results}: holds trials on {on} of {of_set['images']:,} images, not {images:,}; "
+            "give another --results, or remove them"
+        )
+    if not of_set:
+        judge = Judge(open_data(on), num_fake=SAMPLES[on])
+        of_set |= {"images": images, "protocol": judge.protocol.as_dict(), "data": of_the_data(on), "trials": {}}
+    for number, recipe in enumerate(recipes, 1):
+        played = on_points(recipe) if on == "grid" else recipe
+        of_recipe = of_set["trials"].get(recipe.name, {})
+        if of_recipe.get("recipe") != stamp(played):
+            of_recipe = of_set["trials"][recipe.name] = {"recipe": stamp(played), "seeds": {}}
+        for seed in options.seeds:
+            if str(seed) in of_recipe["seeds"]:
+                continue
+            picture = options.pictures / f"{recipe.name}.png" if on == "digits" and seed == options.seeds[0] else None
+            row = of_recipe["seeds"][str(seed)] = trial(played, on, images, seed, picture)
+            write()
+            print(f"{on} {number}/{len(recipes)} {recipe.name} seed {seed}: {json.dumps(row)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""docs/zoo.md from the recipes' own words and the numbers of benchmarks/results/zoo.json; no number is written here."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mulligan.api.zoo import compare
+from mulligan.core.recipe import Recipe
+
+COLUMNS = {  # heading: (data set, number, digits behind the point)
+    "coverage": ("digits", "coverage", 3),
+    "recall": ("digits", "recall", 3),
+    "KID": ("digits", "kid", 4),
+    "images/s": ("digits", "images_per_second", 0),
+    "grid: modes": ("grid", "modes", 1),
+    "quality": ("grid", "quality", 3),
+    "stacked: modes": ("stacked", "modes", 0),
+    "KL": ("stacked", "kl", 2),
+}
+TOP = {"grid": "modes", "digits": "coverage", "stacked": "modes"}
+PUBLISHED = " as published for "
+LONG = 120  # characters of a value that are shown
+
+
+def page(recipes: Sequence[Recipe], results: Mapping[str, Any], pictures: Path) -> str:
+    """The whole of docs/zoo.md. `pictures` is the folder of samples, as seen from there."""
+    compared = [recipe for recipe in recipes if PUBLISHED not in recipe.about]
+    blocks = [
+        "# The zoo",
+        "Written by `benchmarks/zoo.py` from the recipes and from what came out; do not edit. "
+        "`mulligan zoo NAME` shows a recipe in full, `mulligan train DATA --recipe NAME` trains it.",
+        "## Side by side",
+        *_protocol(results),
+        _summary(compared, results),
+        *_notes(compared, results),
+    ]
+    for root, below in _lineages(recipes):
+        blocks.append(f"## {root.name}")
+        for recipe in (root, *below):
+            if PUBLISHED not in recipe.about:
+                blocks += _section(recipe, root, recipes, results, pictures)
+        published = [recipe for recipe in (root, *below) if PUBLISHED in recipe.about]
+        if published:
+            blocks.append("Sizes of papers:\n\n" + "\n".join(f"- `{each.name}`: {each.about}" for each in published))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _protocol(results: Mapping[str, Any]) -> Iterator[str]:
+    yield "One budget and the same seeds for all, defaults for all else; no recipe was tuned to it."
+    lines = [f"- **{on}**: {_said(results[on])}" for on in TOP if on in results]
+    yield "\n".join(lines) if lines else "Nothing was measured yet."
+    if "grid" in results:
+        yield (
+            "On `grid` every recipe has the dense networks of `points`, since most have networks for images only, and "
+            "no augmentation: it is the game that is compared there (loss, terms, optimizers, turns, batch, average), "
+            "not what is in the networks."
+        )
+    if lines:
+        yield (
+            f"Measured: the best checkpoint by KID, of the moving average of G; the guard off. {results['machine']}; "
+            "images a second depend on what else the machine did. Means over seeds. *training data*: what as many "
+            "training samples come to by the same measures."
+        )
+
+
+def _said(of_set: Mapping[str, Any]) -> str:
+    told = of_set["protocol"]
+    seeds = sorted({seed for each in of_set["trials"].values() for seed in each["seeds"]}, key=int)
+    return (
+        f"{of_set['images']:,} images shown; seeds {', '.join(seeds) or 'none'}; {told['num_fake']:,} samples; "
+        f"features `{told['features']}` ({told['features_stamp']}); {told['num_real']:,} {told['split']} images of "
+        f"{told['data_fingerprint'][:12]}"
+    )
+
+
+def _summary(compared: Iterable[Recipe], results: Mapping[str, Any]) -> str:
+    heads = [head for head, (on, _, _) in COLUMNS.items() if on in results]
+    rows = [["recipe", "year", "parameters of G, D", *heads]]
+    for recipe in sorted(compared, key=lambda each: each.name):
+        numbers = [_number(results, recipe.name, *COLUMNS[head]) for head in heads]
+        rows.append([f"[{recipe.name}](#{recipe.name})", _year(recipe.paper), _parameters(results, recipe), *numbers])
+    best = [COLUMNS[head] for head in heads]
+    data = [_plain(results[on]["data"].get(name), digits) for on, name, digits in best]
+    return _table([*rows, ["*training data*", "", "", *data]] if heads else rows)
+
+
+def _notes(compared: Iterable[Recipe], results: Mapping[str, Any]) -> Iterator[str]:
+    """By data set: what could not be played, and of what is by class."""
+    for on in (on for on in TOP if on in results):
+        whys: dict[str, list[str]] = {}
+        by_class = []
+        for recipe in compared:
+            rows = _rows(results, recipe.name, on)
+            for why in {row.get("refused") or row.get("failed") for row in rows} - {None}:
+                whys.setdefault(why, []).append(f"`{recipe.name}`")
+            for row in rows:
+                if row.get("status") not in (None, "finished"):
+                    whys.setdefault(f"ended as {row['status']}", []).append(f"`{recipe.name}`")
+            by_class += [f"`{recipe.name}`"] if any(row.get("by_class") for row in rows) else []
+        lines = [f"- {', '.join(dict.fromkeys(names))}: {why}" for why, names in whys.items()]
+        if lines:
+            yield f"Not played to the end on `{on}`:\n\n" + "\n".join(lines)
+        if by_class:
+            what = "the mode" if on == "grid" else "the class"
+            yield f"On `{on}`, told {what} of what to make: {', '.join(by_class)}."
+
+
+def _section(
+    recipe: Recipe, root: Recipe, recipes: Sequence[Recipe], results: Mapping[str, Any], pictures: Path
+) -> Iterator[str]:
+    if recipe is not root:
+        yield f"### {recipe.name}"
+    yield f"{recipe.about[:1].upper()}{recipe.about[1:]}. ({recipe.paper})"
+    parent = next((each for each in recipes if each.name == recipe.parent), None)
+    if parent and (changed := compare(parent, recipe)):
+        rows = [["", f"`{parent.name}`", f"`{recipe.name}`"]]
+        yield _table([*rows, *([f"`{what}`", _short(theirs), _short(ours)] for what, theirs, ours in changed)])
+    numbers = [
+        f"{head.removeprefix(f'{on}: ')} {value} ({on})"
+        for head, (on, name, digits) in COLUMNS.items()
+        if (value := _number(results, recipe.name, on, name, digits)) not in ("", "-")
+    ]
+    if numbers:
+        yield f"{'; '.join(numbers)}; parameters {_parameters(results, recipe)}."
+    if any("coverage" in row for row in _rows(results, recipe.name, "digits")):
+        yield f"![samples of {recipe.name}]({pictures.as_posix()}/{recipe.name}.png)"
+
+
+def _lineages(recipes: Sequence[Recipe]) -> Iterator[tuple[Recipe, list[Recipe]]]:
+    """Each recipe without a parent, and all that comes of it, children right after their parent."""
+    known = {recipe.name for recipe in recipes}
+
+    def below(parent: Recipe) -> Iterator[Recipe]:
+        for recipe in recipes:
+            if recipe.parent == parent.name:
+                yield recipe
+                yield from below(recipe)
+
+    for recipe in sorted(recipes, key=lambda each: (_year(each.paper), each.name)):
+        if recipe.parent not in known:
+            yield recipe, list(below(recipe))
+
+
+def _rows(results: Mapping[str, Any], name: str, on: str) -> list[Mapping[str, Any]]:
+    return list(results.get(on, {}).get("trials", {}).get(name, {}).get("seeds", {}).values())
+
+
+def _number(results: Mapping[str, Any], recipe: str, on: str, name: str, digits: int) -> str:
+    """The mean over seeds; "-" where it could not be played, "" where it was not tried."""
+    rows = _rows(results, recipe, on)
+    known = [row[name] for row in rows if name in row]
+    return _plain(statistics.mean(known), digits) if known else "-" if rows else ""
+
+
+def _plain(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"
+
+
+def _parameters(results: Mapping[str, Any], recipe: Recipe) -> str:
+    """Of the networks at 28x28, as they were trained there."""
+    for row in _rows(results, recipe.name, "digits"):
+        if "parameters" in row:
+            return ", ".join(f"{row['parameters'][side]:,}" for side in ("generator", "discriminator"))
+    return ""
+
+
+def _year(paper: str) -> str:
+    found = re.search(r"\b(?:19|20)\d\d\b(?!\.\d)", paper)  # and not an arXiv number
+    return found[0] if found else ""
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= LONG else f"{value[:LONG].rsplit(' ', 1)[0].rstrip()} …"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
+    return "\n".join([head, f"|{'---|' * len(rows[0])}", *body])

@@ -1,0 +1,109 @@
+"""The benchmark of the whole zoo: its trials on points, and the page that is written from its results."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mulligan as mg
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def zoo() -> Any:
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        import zoo
+
+        return zoo
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+
+
+def results(**trials: dict[str, Any]) -> dict[str, Any]:
+    protocol = {
+        "num_fake": 77, "features": "digits", "features_stamp": "f00", "num_real": 55, "split": "heldout",
+        "data_fingerprint": "0123456789abcdef",
+    }  # fmt: skip
+    data = {"coverage": 0.987, "recall": 0.9, "kid": 0.0001}
+    of_digits = {"images": 12_345, "protocol": protocol, "data": data, "trials": trials}
+    return {"machine": "a machine", "digits": of_digits}
+
+
+def row(coverage: float, **more: Any) -> dict[str, Any]:
+    return {
+        "coverage": coverage, "recall": 0.5, "kid": 0.02, "images_per_second": 400.4, "status": "finished",
+        "parameters": {"generator": 1234, "discriminator": 567}, **more,
+    }  # fmt: skip
+
+
+def test_the_page_has_every_recipe_and_the_means_of_its_seeds(zoo: Any) -> None:
+    found = results(
+        dcgan={"recipe": "x", "seeds": {"0": row(0.25), "1": row(0.75)}},
+        cgan={"recipe": "x", "seeds": {"0": {"refused": "no such labels"}}},
+        gan={"recipe": "x", "seeds": {"0": row(0.1, status="diverged")}},
+    )
+    recipes = mg.recipes()
+    text = zoo.page(recipes, found, Path("zoo"))
+    (line,) = re.findall(r"^\| \[dcgan\].*$", text, re.MULTILINE)
+    assert line == "| [dcgan](#dcgan) | 2015 | 1,234, 567 | 0.500 | 0.500 | 0.0200 | 400 |"
+    assert "| [cgan](#cgan) | 2014 |  | - | - | - | - |" in text and "- `cgan`: no such labels" in text
+    assert "- `gan`: ended as diverged" in text
+    assert "12,345 images shown; seeds 0, 1; 77 samples" in text and "| *training data* |  |  | 0.987 |" in text
+    assert "![samples of dcgan](zoo/dcgan.png)" in text and "zoo/cgan.png" not in text
+    for recipe in recipes:
+        headings = re.findall(rf"^###? {re.escape(recipe.name)}$", text, re.MULTILINE)
+        published = zoo.PUBLISHED in recipe.about
+        assert len(headings) == (not published) and recipe.about[1:] in text
+        assert not recipe.paper or published or recipe.paper in text
+    assert "grid" not in text.split("\n## ")[1], "what was not measured is not spoken of"
+
+
+def test_a_child_says_what_it_changes_below_its_parent(zoo: Any) -> None:
+    text = zoo.page(mg.recipes(), {}, Path("zoo"))
+    assert "Nothing was measured yet." in text
+    section = text.split("\n### lsgan\n")[1].split("\n##")[0]
+    assert "| `loss` | nonsaturating | least-squares" in section
+    assert text.index("\n## dcgan\n") < text.index("\n### lsgan\n")
+
+
+def test_every_recipe_has_a_game_on_points(zoo: Any) -> None:
+    for recipe in zoo.compared():
+        game = zoo.on_points(recipe)
+        assert game.generator.name == game.discriminator.name == "mlp"
+        assert (game.loss, game.terms, game.optimizer) == (recipe.loss, recipe.terms, recipe.optimizer)
+    assert zoo.on_points(mg.recipe("stylegan2-ada")).augment.name == "none"
+    assert zoo.on_points(mg.recipe("acgan")).discriminator.options["class_by"] == "classifier"
+
+
+def test_a_stamp_changes_with_what_a_run_depends_on(zoo: Any) -> None:
+    recipe = mg.recipe("dcgan")
+    assert zoo.stamp(recipe) == zoo.stamp(mg.recipe("dcgan")) != zoo.stamp(mg.recipe("dcgan", {"loss": "hinge"}))
+
+
+def test_a_trial_is_kept_and_not_run_again(zoo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = [
+        f"--{name}={tmp_path / place}"
+        for name, place in (("results", "r.json"), ("page", "zoo.md"), ("pictures", "zoo"))
+    ]
+    monkeypatch.setattr(zoo, "SAMPLES", {"grid": 300})
+    monkeypatch.setattr(zoo.torch, "set_num_threads", lambda count: None)
+    monkeypatch.setattr(
+        sys, "argv", ["zoo", "--on", "grid", "--only", "wgan", "acgan", "stylegan2", "--images", "64", *where]
+    )
+    zoo.main()
+    before = zoo.read_json(tmp_path / "r.json")
+    trials = {name: each["seeds"]["0"] for name, each in before["grid"]["trials"].items()}
+    assert trials["wgan"]["modes"] >= 0 and not trials["wgan"]["by_class"]
+    assert trials["acgan"]["by_class"] and trials["acgan"]["status"] == "finished"
+    assert "styles" in trials["stylegan2"]["refused"]
+    assert before["grid"]["data"]["modes"] == 25 and before["grid"]["images"] == 64
+    assert "- `stylegan2`: the path-length term" in (tmp_path / "zoo.md").read_text()
+    monkeypatch.setattr(zoo, "trial", None)  # would fail if called
+    zoo.main()
+    assert zoo.read_json(tmp_path / "r.json") == before
