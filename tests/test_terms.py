@@ -12,7 +12,7 @@ from mulligan.api.build import load_parts
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
-from mulligan.core.step import Constraint, Penalty, Step
+from mulligan.core.step import Constraint, Passage, Penalty, Step
 
 load_parts()
 SHAPES = [(3,), (2, 5), (1, 4, 3), (2, 2, 3, 2)]
@@ -47,7 +47,7 @@ def step(D: nn.Module, shape: tuple[int, ...], side: str = "d") -> Step:
 @pytest.mark.parametrize("name", list(terms))
 def test_every_term_says_whose_it_is(name: str) -> None:
     rule = terms[name]()
-    assert isinstance(rule, Penalty | Constraint) and rule.side in ("g", "d", "both")
+    assert isinstance(rule, Penalty | Constraint | Passage) and rule.side in ("g", "d", "both")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
