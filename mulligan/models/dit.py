@@ -53,7 +53,8 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList(DiTBlock(width, count, width) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.modulation = Modulation(width, width, 2, gain=0.0)
-        self.out = glorot(nn.Linear(width, numbers), gain=0.0)
+        # zero for G; the token of a new D has seen no image yet, and one that nothing is read from would never see any
+        self.out = glorot(nn.Linear(width, numbers), gain=1.0 if token else 0.0)
 
     def forward(self, x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
         """x (B, C, H, W), cond (B,) or None -> numbers (B, N, numbers), and the tokens (B, N, E) they are read from."""

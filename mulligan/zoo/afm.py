@@ -31,7 +31,7 @@ def afm() -> Recipe:
         optimizer=Players(generator=adam, discriminator=adam),
         task=Part("by-class-if-labelled"),
         ema=10_000,
-        batch=64,
+        batch=32,
         budget=Budget(images=2_000_000),
     )
 

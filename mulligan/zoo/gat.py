@@ -17,7 +17,7 @@ def rate(width: int) -> float:
 def gat() -> Recipe:
     """A laptop's size, on pixels; `gat-b` and others have the published ones, of latents."""
     adam = Part("adam", lr=rate(WIDTH), beta1=0.0, beta2=0.99)
-    penalty = Term(0.1, sigma=0.01)
+    penalty = Term(0.1, sigma=0.01, share=0.25)  # the paper takes all of the batch
     return Recipe(
         name="gat",
         about="plain transformers in G and D; G draws in stages, and D sees the earlier ones through more noise",
@@ -30,7 +30,7 @@ def gat() -> Recipe:
         optimizer=Players(generator=adam, discriminator=adam),
         task=Part("by-class-if-labelled"),
         ema=10_000,
-        batch=64,
+        batch=32,
         budget=Budget(images=2_000_000),
     )
 
@@ -38,6 +38,7 @@ def gat() -> Recipe:
 def _published(size: str, width: int, depth: int, head: int) -> Recipe:
     """The paper's sizes; without its optional alignment with a feature net, and without its gradient clipping."""
     adam = Part("adam", lr=rate(width), beta1=0.0, beta2=0.99)
+    penalty = Term(0.1, sigma=0.01)
     net = {"width": width, "depth": depth, "head": head, "patch": 2}
     return derived(
         gat(),
@@ -45,6 +46,7 @@ def _published(size: str, width: int, depth: int, head: int) -> Recipe:
         about=f"GAT-{size.upper()}/2 as published for latents of ImageNet at 256x256 (4x32x32)",
         generator=Part("gat", **net),
         discriminator=Part("gat", **net, embed=2048),
+        terms={"stage-noise": Term(1.0), "r1": penalty, "r2": penalty},
         augment=Part("diffaugment", policy=("color", "translation", "cutout", "flip")),
         optimizer=Players(generator=adam, discriminator=adam),
         ema=354_700,  # 0.999 a step
