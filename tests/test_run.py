@@ -139,11 +139,13 @@ def test_every_part_resumes(settings: dict[str, object], tmp_path: Path) -> None
 
 
 def tiny(name: str) -> dict[str, object]:
-    """Settings that make a recipe's networks small: every option called width or widths, as long as it was."""
+    """Settings that make a recipe's networks small: options that say how wide, as many of them as there were."""
     recipe, found = registry.recipes[name]().resolve().as_json(), {}
     for player in ("generator", "discriminator"):
         if "width" in recipe[player]:
             found[f"{player}.width"] = min(8, recipe[player]["width"] // 8)
+        if "most" in recipe[player]:
+            found[f"{player}.most"] = 8
         if recipe[player].get("widths"):
             found[f"{player}.widths"] = [8] * min(5, len(recipe[player]["widths"]))
             found |= {f"{player}.group": 8} if "group" in recipe[player] else {}
