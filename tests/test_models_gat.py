@@ -141,6 +141,12 @@ def test_afm_has_its_published_size(size: str, millions: int) -> None:
     assert round((parameters_of(G) + G.net.places.numel()) / 1e6) == millions
 
 
+def test_dense_networks_take_noise_of_a_samples_shape() -> None:
+    G = generators["mlp"]((3, 4, 5), 2, z=0, widths=(7,))
+    z = torch.randn(6, 3, 4, 5)
+    assert G.z_shape == z.shape[1:] and G(z, torch.zeros(6, dtype=torch.long)).shape == z.shape
+
+
 def test_a_laptops_networks_are_small() -> None:
     for recipe in (gat.gat(), afm.afm(), registry.recipes["cat"]()):
         G, D = build_networks(recipe.resolve(), (1, 28, 28), 10, torch.device("cpu"))

@@ -32,7 +32,7 @@ def transport() -> Penalty:
         if step.z.shape != step.fake.shape:
             raise UserError(
                 f"the transport term needs noise of the images' shape, not {tuple(step.z.shape[1:])} for "
-                f"{tuple(step.fake.shape[1:])}; set generator=dit, or for points generator.z to their dimension"
+                f"{tuple(step.fake.shape[1:])}; set generator=dit, or with generator=mlp generator.z=0"
             )
         return (step.fake - step.z).flatten(1).square().mean(1)
 

@@ -38,14 +38,14 @@ def afm() -> Recipe:
 
 @recipes.register("afm-points")
 def afm_points() -> Recipe:
-    """Dense networks, and two numbers of noise for two of a point."""
+    """Dense networks, for samples of any shape."""
     parent, flow = points(), afm()
     return derived(
         parent,
         name="afm-points",
         about="noise in the plane is moved to the modes no further than it must",
         paper=PAPER,
-        generator=parent.generator.with_options(z=2),
+        generator=parent.generator.with_options(z=0),
         terms={
             **parent.terms,
             **{name: flow.terms[name] for name in ("transport", "gradient-normalisation", "centring")},
