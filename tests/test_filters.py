@@ -67,7 +67,7 @@ def slowly(x: np.ndarray, before: Band, after: Band, radial: bool) -> np.ndarray
             centred = (i + 0.5 - b / 2) * down  # in fine samples, from the middle
             place.append(centred + a / 2 * up - 0.5 + (6 * up - 1) / 2 + (6 * down - 1) / 2 - (up - 1) / 2)
         assert np.allclose(place, np.round(place))
-        out[index] = smooth[tuple(int(round(p)) for p in place)]
+        out[index] = smooth[tuple(round(p) for p in place)]
     return out
 
 

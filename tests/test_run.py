@@ -146,6 +146,8 @@ def tiny(name: str) -> dict[str, object]:
             found[f"{player}.width"] = min(8, recipe[player]["width"] // 8)
         if "most" in recipe[player]:
             found[f"{player}.most"] = 8
+        if "patch" in recipe[player]:
+            found |= {f"{player}.patch": 8, f"{player}.depth": min(4, recipe[player]["depth"])}
         if recipe[player].get("widths"):
             found[f"{player}.widths"] = [8] * min(5, len(recipe[player]["widths"]))
             found |= {f"{player}.group": 8} if "group" in recipe[player] else {}

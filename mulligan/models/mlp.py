@@ -47,20 +47,21 @@ class MLPGenerator(nn.Module):
         classes: int,
         *,
         widths: tuple[int, ...] = (1200, 1200),  # units of the hidden layers
-        z: int = 100,  # noise numbers
+        z: int = 100,  # noise numbers; 0: noise of the shape of a sample
         norm: Literal["none", "batch"] = "none",  # before the units of all but the first layer
         bounded: bool = True,  # by tanh, as pictures are
     ) -> None:
         super().__init__()
-        self.z_shape, self.shape, self.classes, self.bounded = (z,), shape, classes, bounded
+        self.z_shape, self.shape, self.classes, self.bounded = (z,) if z else shape, shape, classes, bounded
         layers: list[nn.Module] = []
-        for index, (a, b) in enumerate(pairwise([z + classes, *widths])):
+        sizes = [torch.Size(self.z_shape).numel() + classes, *widths]
+        for index, (a, b) in enumerate(pairwise(sizes)):
             layers += [nn.Linear(a, b), *([nn.BatchNorm1d(b)] if norm == "batch" and index else []), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(([z + classes, *widths])[-1], torch.Size(shape).numel()))
+        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], torch.Size(shape).numel()))
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """z (B, z), cond (B,) class ids or None -> (B, *shape), in [-1, 1] if bounded."""
-        x = self.layers(_told(z, cond, self.classes)).unflatten(1, self.shape)
+        """z (B, *z_shape), cond (B,) class ids or None -> (B, *shape), in [-1, 1] if bounded."""
+        x = self.layers(_told(z.flatten(1), cond, self.classes)).unflatten(1, self.shape)
         return x.tanh() if self.bounded else x
 
 

@@ -1,4 +1,4 @@
-"""Which image sizes a family of halvings serves."""
+"""Which image sizes a family serves."""
 
 from __future__ import annotations
 
@@ -54,3 +54,21 @@ def base_grid(family: str, shape: tuple[int, ...], count: int) -> tuple[int, int
             f"try --size {near}"
         )
     return height // step, width // step
+
+
+def patches(family: str, shape: tuple[int, ...], patch: int) -> tuple[int, int]:
+    """The grid of patches that (H, W) is cut into.
+
+    Raises UserError for sizes that patches do not fill, naming a near one that they do, and patches that would.
+    """
+    if len(shape) != 3:
+        raise UserError(f"{family} networks make images, not samples of shape {shape}; points are for mlp")
+    _, height, width = shape
+    if patch < 1 or height % patch or width % patch:
+        near = " or ".join(str(p) for p in (8, 4, 2, 1) if not (height % p or width % p))
+        size = "" if patch < 1 else "--size {}x{}, or ".format(*(max(1, round(s / patch)) * patch for s in shape[1:]))
+        raise UserError(
+            f"{family}: patches of {patch}x{patch} do not fill {height}x{width}; try {size}generator.patch and "
+            f"discriminator.patch of {near}"
+        )
+    return height // patch, width // patch

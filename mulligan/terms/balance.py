@@ -87,6 +87,51 @@ def top_k() -> Passage:
 
 
 @terms.register()
+def centring() -> Penalty:
+    """(D(x) + D(G(z)))^2: where only differences count, the logits' common part stays at 0 (Lin 2025, 2511.22475)."""
+    return Penalty("d", lambda step: (word(step.on_real) + word(step.on_fake)).square())
+
+
+@terms.register("gradient-normalisation")
+def gradient_normalisation(
+    *,
+    decay: float = 0.9,  # of the running mean of the squared gradient
+) -> Passage:
+    """What D's gradient is to G has a steady size, so that weights of G's other terms mean the same all along.
+
+    Between G and D stands an identity, whose backward divides by a running root mean square of what comes back (Lin
+    2025, arXiv 2511.22475), and by how many numbers a batch of images has: of that size is the gradient of anything
+    that is a mean over images. The weight multiplies it. Raises UserError in fp16, whose scaling of the loss it would
+    undo.
+    """
+
+    def fn(step: Step, weight: float) -> tuple[View, View]:
+        kind = step.fake.device.type
+        if torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16:
+            raise UserError("the gradient-normalisation term does not go with precision=fp16; use bf16 or fp32")
+        known: list[Tensor] = []  # the running mean, once it counts this step
+
+        def backward(gradient: Tensor) -> Tensor:
+            if not known:
+                now = gradient.detach().float().square().mean()
+                known.append(step.memory.get("gradient-normalisation.square", now).lerp(now, 1 - decay))
+                step.memory["gradient-normalisation.square"] = known[0]
+            size = (known[0] + 1e-30).sqrt() * gradient.numel() / weight
+            return gradient / size.to(gradient.dtype)
+
+        def view(x: Tensor) -> Tensor:
+            if not x.requires_grad:
+                return x
+            y = x.view_as(x)
+            y.register_hook(backward)
+            return y
+
+        return plainly, view
+
+    return Passage("g", fn)
+
+
+@terms.register()
 def drift() -> Penalty:
     """D(x)^2 on reals, lest a critic whose zero nothing holds drifts away (Karras 2018, 1710.10196, app. A.1)."""
     return Penalty("d", lambda step: word(step.on_real).square())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
+from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
-from mulligan.core.step import Penalty
+from mulligan.core.step import Penalty, Step
 
 
 @terms.register()
@@ -16,3 +19,21 @@ def l1() -> Penalty:
 def mse() -> Penalty:
     """Mean squared error ||G(z) - x||^2 / size of x."""
     return Penalty("g", lambda step: (step.fake - step.real).flatten(1).square().mean(1))
+
+
+@terms.register()
+def transport() -> Penalty:
+    """Mean (G(z) - z)^2: of all maps from noise to images, the one that moves least (Lin 2025, arXiv 2511.22475).
+
+    Raises UserError where noise and images differ in shape.
+    """
+
+    def fn(step: Step) -> Tensor:
+        if step.z.shape != step.fake.shape:
+            raise UserError(
+                f"the transport term needs noise of the images' shape, not {tuple(step.z.shape[1:])} for "
+                f"{tuple(step.fake.shape[1:])}; set generator=dit, or with generator=mlp generator.z=0"
+            )
+        return (step.fake - step.z).flatten(1).square().mean(1)
+
+    return Penalty("g", fn)

@@ -1,0 +1,22 @@
+"""`cat`: each stage of a transformer's drawing is judged at its own scale, and follows the last."""
+
+from __future__ import annotations
+
+from mulligan.core.recipe import Part, Recipe, Term, derived
+from mulligan.core.registry import recipes
+from mulligan.zoo.gat import WIDTH, gat
+
+
+@recipes.register()
+def cat() -> Recipe:
+    """A laptop's size. No code is public: see `models/cat.py` for what is the paper's and what is ours."""
+    parent = gat()
+    return derived(
+        parent,
+        name="cat",
+        about="every stage of G is judged at its own scale, and made to be a coarse version of the last",
+        paper="Hyun, Lee, Heo 2026, Cross-scale Aligned Supervision for Training GANs, arXiv 2605.26449",
+        generator=Part("cat", width=WIDTH),
+        discriminator=Part("cat", width=WIDTH),
+        terms={"stage-consistency": Term(1.0), **{name: parent.terms[name] for name in ("r1", "r2")}},
+    )
