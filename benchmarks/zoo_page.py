@@ -12,7 +12,7 @@ from mulligan.api.zoo import compare
 from mulligan.core.recipe import Recipe
 
 COLUMNS = {  # heading: (data set, number, digits behind the point)
-    "coverage": ("digits", "coverage", 3),
+    "digits: coverage": ("digits", "coverage", 3),
     "recall": ("digits", "recall", 3),
     "KID": ("digits", "kid", 4),
     "images/s": ("digits", "images_per_second", 0),
@@ -125,7 +125,8 @@ def _section(
         if (value := _number(results, recipe.name, on, name, digits)) not in ("", "-")
     ]
     if numbers:
-        yield f"{'; '.join(numbers)}; parameters {_parameters(results, recipe)}."
+        parameters = _parameters(results, recipe)
+        yield "; ".join([*numbers, *([f"parameters of G, D {parameters}"] if parameters else [])]) + "."
     if any("coverage" in row for row in _rows(results, recipe.name, "digits")):
         yield f"![samples of {recipe.name}]({pictures.as_posix()}/{recipe.name}.png)"
 
