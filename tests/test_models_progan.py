@@ -48,7 +48,7 @@ def test_the_published_sizes() -> None:
         [1_179_900, 590_100], [295_000, 147_600], [73_800, 36_900], [18_500, 9_200], [4_600, 2_300],
     ]  # fmt: skip
     assert size(G.to_details[-1]) == 51 - 3  # details have no mean, so their layer no bias
-    assert size(D.from_image) == 64 and round(size(D.dense) / 1e6, 1) == 4.2 and size(D.out) == 513
+    assert size(D.from_image) == 64 and round(size(D.head.dense) / 1e6, 1) == 4.2 and size(D.head.out) == 513
 
 
 def test_an_image_shrunk_is_what_the_coarser_layers_draw() -> None:

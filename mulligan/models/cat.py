@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
@@ -23,6 +22,7 @@ from mulligan.core.registry import discriminators, generators
 from mulligan.models.gat import RATE, ClassHead, Trunk, all_stages
 from mulligan.models.sizes import patches
 from mulligan.models.stylegan2 import Mapping
+from mulligan.nn.resample import enlarge, shrink
 from mulligan.nn.transformer import Block, attention_for, heads_of, patchify, positions, rotary, unpatchify
 
 
@@ -69,14 +69,9 @@ class CATGenerator(nn.Module):
         image, drawn = None, []
         for scale, tokens in zip(self.scales, self.trunk(self.mapping(z, cond)), strict=True):
             more = unpatchify(tokens, self.patch // scale, self.grid)  # (B, C, H / scale, W / scale)
-            image = more if image is None else larger(image, 2) + more
-            drawn.append(larger(image, scale))
+            image = more if image is None else enlarge(image, 2) + more
+            drawn.append(enlarge(image, scale))
         return torch.cat(drawn, 1) if self.training else drawn[-1]
-
-
-def larger(x: Tensor, factor: int) -> Tensor:
-    """(B, C, h, w) with every pixel repeated: (B, C, h factor, w factor)."""
-    return x if factor == 1 else x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
 
 
 @discriminators.register("cat")
@@ -112,7 +107,7 @@ class CATDiscriminator(nn.Module):
             tokens = []
             stages = all_stages("cat", x, self.channels, self.stages).split(self.channels, 1)
             for stage, scale, layer, token in zip(stages, self.scales, self.from_patches, self.tokens, strict=True):
-                cut = patchify(F.avg_pool2d(stage, scale), self.patch // scale)
+                cut = patchify(shrink(stage, scale), self.patch // scale)
                 tokens.append(torch.cat([token.expand(len(x), 1, -1), layer(cut) + self.places], 1))
             together = torch.cat(tokens)  # (K B, 1 + N, E): none sees another
             for block in self.blocks:

@@ -9,7 +9,6 @@ Legend: B batch, C image channels, H W image size, h w the base grid.
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import torch
@@ -21,7 +20,7 @@ from mulligan.models.sizes import tapered
 from mulligan.nn.equalised import EqualConv2d, EqualLinear, act
 from mulligan.nn.head import normalised
 from mulligan.nn.resample import coarse, enlarge, shrink
-from mulligan.nn.style import MinibatchStd
+from mulligan.nn.style import SpreadHead
 
 
 class Doubling(nn.Module):
@@ -111,18 +110,8 @@ class ProGANDiscriminator(nn.Module):
         count, last = len(widths) - 1, widths[-1]
         self.from_image = EqualConv2d(shape[0], widths[0], 1)
         self.halvings = nn.Sequential(*(Halving(a, b) for a, b in pairwise(widths)))
-        self.spread = MinibatchStd(group)
-        self.conv = EqualConv2d(last + 1, last, 3, padding=1)
-        self.dense = EqualLinear(last * (shape[1] >> count) * (shape[2] >> count), last)
-        self.out = EqualLinear(last, last if classes else 1)
-        self.embed = nn.Embedding(classes, last) if classes else None
+        self.head = SpreadHead(last, (shape[1] >> count, shape[2] >> count), classes, group)
 
     def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
         """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
-        x = self.halvings(act(self.from_image(x)))
-        features = act(self.dense(act(self.conv(self.spread(x))).flatten(1)))
-        y = self.out(features)
-        if self.embed is None:
-            return Judgement([y.squeeze(1)], [x, features])
-        assert cond is not None
-        return Judgement([(y * normalised(self.embed(cond))).mean(1) * math.sqrt(y.shape[1])], [x, features])
+        return self.head(self.halvings(act(self.from_image(x))), cond)

@@ -20,7 +20,7 @@ from mulligan.models.sizes import tapered
 from mulligan.nn.equalised import EqualConv2d, EqualLinear, act
 from mulligan.nn.head import normalised
 from mulligan.nn.resample import fir
-from mulligan.nn.style import MinibatchStd, StyledLayer, ToImage
+from mulligan.nn.style import SpreadHead, StyledLayer, ToImage
 
 
 class Mapping(nn.Module):
@@ -149,18 +149,8 @@ class StyleGAN2Discriminator(nn.Module):
         count, last = len(widths) - 1, widths[-1]
         self.from_image = EqualConv2d(shape[0], widths[0], 1)
         self.halvings = nn.Sequential(*(Halving(a, b) for a, b in pairwise(widths)))
-        self.spread = MinibatchStd(group)
-        self.conv = EqualConv2d(last + 1, last, 3, padding=1)
-        self.dense = EqualLinear(last * (shape[1] >> count) * (shape[2] >> count), last)
-        self.out = EqualLinear(last, last if classes else 1)
-        self.embed = nn.Embedding(classes, last) if classes else None
+        self.head = SpreadHead(last, (shape[1] >> count, shape[2] >> count), classes, group)
 
     def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
         """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
-        x = self.halvings(act(self.from_image(x)))
-        features = act(self.dense(act(self.conv(self.spread(x))).flatten(1)))
-        y = self.out(features)
-        if self.embed is None:
-            return Judgement([y.squeeze(1)], [x, features])
-        assert cond is not None
-        return Judgement([(y * normalised(self.embed(cond))).mean(1) * math.sqrt(y.shape[1])], [x, features])
+        return self.head(self.halvings(act(self.from_image(x))), cond)

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mulligan.nn.equalised import EqualLinear, act
+from mulligan.core.batch import Judgement
+from mulligan.nn.equalised import EqualConv2d, EqualLinear, act
+from mulligan.nn.head import normalised
 from mulligan.nn.resample import fir
 
 EPS = 1e-8
@@ -86,3 +88,27 @@ class MinibatchStd(nn.Module):
         spreads = [x[i::groups].var(0, correction=0).add(EPS).sqrt().mean() for i in range(groups)]
         spread = torch.stack(spreads).repeat(-(-len(x) // groups))[: len(x)]
         return torch.cat([x, spread[:, None, None, None].expand(-1, 1, *x.shape[2:]).to(x.dtype)], 1)
+
+
+class SpreadHead(nn.Module):
+    """The end of a D: how much a group of samples differs, a convolution, two dense layers; by class, a projection.
+
+    Karras 2018, table 2; Karras 2020, figure 7.
+    """
+
+    def __init__(self, channels: int, grid: tuple[int, int], classes: int, group: int) -> None:
+        super().__init__()
+        self.spread = MinibatchStd(group)
+        self.conv = EqualConv2d(channels + 1, channels, 3, padding=1)
+        self.dense = EqualLinear(channels * grid[0] * grid[1], channels)
+        self.out = EqualLinear(channels, channels if classes else 1)
+        self.embed = nn.Embedding(classes, channels) if classes else None
+
+    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+        """x (B, C, h, w), cond (B,) class ids or None -> one logit a sample, (B,)."""
+        features = act(self.dense(act(self.conv(self.spread(x))).flatten(1)))
+        y = self.out(features)
+        if self.embed is None:
+            return Judgement([y.squeeze(1)], [x, features])
+        assert cond is not None
+        return Judgement([(y * normalised(self.embed(cond))).mean(1) * math.sqrt(y.shape[1])], [x, features])

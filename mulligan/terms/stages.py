@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
 from mulligan.core.step import Passage, Penalty, Step, View
+from mulligan.nn.resample import shrink
 
 
 def noise_levels(stages: int, base: float = 0.125, least: float = 0.01) -> list[float]:
@@ -68,7 +68,7 @@ def stage_consistency() -> Penalty:
         stages = step.fake.chunk(stages_of(step, "stage-consistency"), 1)
         target, apart = stages[-1].detach(), []
         for stage, scale in zip(stages[:-1], getattr(step.G, "scales", [1] * len(stages)), strict=False):
-            apart.append(F.avg_pool2d(stage, scale) - F.avg_pool2d(target, scale))
+            apart.append(shrink(stage, scale) - shrink(target, scale))
         return torch.stack([each.float().flatten(1).square().mean(1) for each in apart]).mean(0)
 
     return Penalty("g", fn)
