@@ -40,7 +40,7 @@ def test_a_radial_lowpass_is_a_jinc_and_alike_in_every_direction() -> None:
     for f in (3.0, 6.0, 9.0):
         along, across = response(kernel, f, 0.0), response(kernel, f, np.pi / 4)
         assert across == pytest.approx(along, abs=0.01)
-    assert response(np.outer(one, one), 7.0, np.pi / 4) > 2 * response(np.outer(one, one), 7.0, 0.0)  # a square
+    assert response(np.outer(one, one), 7.0, np.pi / 4) > 1.5 * response(np.outer(one, one), 7.0, 0.0)  # a square
     assert response(kernel, 0.0, 0.0) == pytest.approx(1) and response(kernel, 12.0, 0.3) < 1e-2
 
 
@@ -50,7 +50,9 @@ def slowly(x: np.ndarray, before: Band, after: Band, radial: bool) -> np.ndarray
     up, down = int(rate / before.rate), int(rate / after.rate)
     rise = lowpass(6 * up, before.cutoff, before.half_width, rate).numpy() * up
     fall = lowpass(6 * down, after.cutoff, after.half_width, rate).numpy()
-    fall = lowpass(6 * down, after.cutoff, after.half_width, rate, radial=True).numpy() if radial else np.outer(fall, fall)
+    fall = (
+        lowpass(6 * down, after.cutoff, after.half_width, rate, radial=True).numpy() if radial else np.outer(fall, fall)
+    )
     sparse = np.zeros([side * up for side in x.shape])
     sparse[::up, ::up] = x
     fine = scipy.signal.convolve(sparse, np.outer(rise, rise), method="direct")
@@ -65,7 +67,7 @@ def slowly(x: np.ndarray, before: Band, after: Band, radial: bool) -> np.ndarray
             centred = (i + 0.5 - b / 2) * down  # in fine samples, from the middle
             place.append(centred + a / 2 * up - 0.5 + (6 * up - 1) / 2 + (6 * down - 1) / 2 - (up - 1) / 2)
         assert np.allclose(place, np.round(place))
-        out[index] = smooth[tuple(int(round(p)) for p in place)]
+        out[index] = smooth[tuple(round(p) for p in place)]
     return out
 
 
