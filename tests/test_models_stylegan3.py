@@ -172,20 +172,20 @@ def eq_r(G: StyleGAN3Generator, degrees: float) -> float:
 def test_a_shifted_input_is_a_shifted_image() -> None:
     """Where StyleGAN2's layers are far from it."""
     found = eq_t(small())
-    assert found > 42 and eq_t(small(rotation=True)) > 50
-    assert eq_t(careless(small(), (1, 28, 28), TINY["margin"])) < found - 15
-    assert eq_t(small(margin=10)) > found + 10 and eq_t(small(margin=2)) < found - 10  # borders are what is left
+    assert found > 45 and eq_t(small(rotation=True)) > 60
+    assert eq_t(careless(small(), (1, 28, 28), TINY["margin"])) < found - 12
+    assert eq_t(small(margin=10)) > found + 30 and eq_t(small(margin=2)) < found - 10  # borders are what is left
 
 
 def test_a_fraction_of_a_pixel_is_a_shift_too() -> None:
     found = eq_t_frac(small(margin=10))
-    assert found > 28 and found > eq_t_frac(careless(small(margin=10), (1, 28, 28), 10)) + 5
+    assert found > 55 and found > eq_t_frac(careless(small(margin=10), (1, 28, 28), 10)) + 15
 
 
 def test_a_turned_input_is_a_turned_image() -> None:
     for degrees in (30.0, 137.0):
         found = eq_r(small(rotation=True, margin=10, shape=(1, 32, 32)), degrees)
-        assert found > 35 and found > eq_r(small(margin=10, shape=(1, 32, 32)), degrees) + 15
+        assert found > 50 and found > eq_r(small(margin=10, shape=(1, 32, 32)), degrees) + 25
 
 
 @pytest.mark.parametrize("rotation", [False, True])
