@@ -40,7 +40,7 @@ def test_a_radial_lowpass_is_a_jinc_and_alike_in_every_direction() -> None:
     for f in (3.0, 6.0, 9.0):
         along, across = response(kernel, f, 0.0), response(kernel, f, np.pi / 4)
         assert across == pytest.approx(along, abs=0.01)
-    assert response(np.outer(one, one), 7.0, np.pi / 4) > 2 * response(np.outer(one, one), 7.0, 0.0)  # a square
+    assert response(np.outer(one, one), 7.0, np.pi / 4) > 1.5 * response(np.outer(one, one), 7.0, 0.0)  # a square
     assert response(kernel, 0.0, 0.0) == pytest.approx(1) and response(kernel, 12.0, 0.3) < 1e-2
 
 
