@@ -75,7 +75,7 @@ def test_channels():
 
 
 def test_each_net_is_tested():
-    assert set(features) == {*SHIPPED, "inception", "plain"}
+    assert set(features) == {*SHIPPED, "inception", "plain", "digits-by-channel"}  # the last: tests/test_stacked.py
 
 
 def test_the_plain_net_changes_nothing():
