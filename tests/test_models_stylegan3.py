@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from mulligan.api.build import build_networks, load_parts
 from mulligan.core import registry
 from mulligan.core.errors import UserError
-from mulligan.models.stylegan3 import StyleGAN3Generator, bands
+from mulligan.core.step import Step
+from mulligan.models.stylegan2 import StyleGAN2Discriminator
+from mulligan.models.stylegan3 import AliasFreeLayer, StyleGAN3Generator, bands
 from mulligan.nn.equalised import act
 from mulligan.nn.filters import FilteredAct
 from mulligan.nn.resample import fir
+from mulligan.terms.sight import blurred
 
 TINY = {"base": 256, "most": 8, "layers": 6, "margin": 6}
 
