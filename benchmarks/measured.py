@@ -1,0 +1,103 @@
+"""docs/measured.md: what the benchmarks found, as tables, from benchmarks/results; no number is written here.
+
+python benchmarks/measured.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "measured.md"
+PLACE = "../benchmarks/results"  # as seen from the page
+METRICS = ("coverage", "recall", "precision", "fid", "kid")
+
+
+def known(name: str) -> dict[str, Any]:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    def line(cells: Sequence[Any]) -> str:
+        return "| " + " | ".join("" if cell is None else str(cell) for cell in cells) + " |"
+
+    return "\n".join([line(heads), line(["---"] * len(heads)), *map(line, rows)])
+
+
+def quality(data: str, minutes: str) -> Iterator[str]:
+    found = known(f"quality-{data}-{minutes}min")
+    if not found:
+        return
+    yield f"## {minutes} minutes of {data}"
+    yield f"`python benchmarks/quality.py --data {data} --minutes {minutes} --mnist DIR`; {found['protocol']}."
+    heads = (*METRICS, "least_class_share", "images_seen", "threads")
+    rows = [(name, *(row.get(key) for key in heads)) for name, row in found.items() if isinstance(row, dict)]
+    yield table(("", *heads), rows)
+    yield " ".join(
+        f"![samples of {row[0]}]({PLACE}/quality-{data}-{minutes}min-{row[0].replace(' ', '')}.png)"
+        for row in rows
+        if row[0].startswith("seed")
+    )
+
+
+def faces() -> Iterator[str]:
+    found = known("faces-30min")
+    if not found:
+        return
+    yield "## 30 minutes of faces"
+    yield "`python benchmarks/faces.py faces64.zip`; best checkpoint against held-out images."
+    heads = ("own_features", *METRICS, "images_seen", "threads")
+    yield table(
+        ("", *heads), [(name, *((row | row["own_metrics"]).get(h) for h in heads)) for name, row in found.items()]
+    )
+    yield f"![generated faces]({PLACE}/faces-30min-seed0.png)"
+
+
+def time_to_quality() -> Iterator[str]:
+    found = known("time_to_quality")
+    if not found:
+        return
+    yield "## Against what one would pick instead"
+    yield "`python benchmarks/time_to_quality.py`: coverage, by minutes that the work takes on two quiet cores."
+    minutes = sorted({row["minutes"] for rows in found.values() for row in rows})
+    rows = []
+    for name, each in found.items():
+        at = {row["minutes"]: row["coverage"] for row in each}
+        rows.append((name, *(at.get(minute) for minute in minutes)))
+    yield table(("", *(f"{minute:g}" for minute in minutes)), rows)
+    yield f"![curves]({PLACE}/time_to_quality.png)"
+
+
+def penalties() -> Iterator[str]:
+    found = known("penalties")
+    yield "## Gradient penalties"
+    yield "`python benchmarks/penalties.py`: a step over one without a penalty, and what a run of few images comes to."
+    heads = ("step", "step_min", "step_max", "coverage", "recall", "kid", "images")
+    yield table(("", *heads), [(name, *(row.get(head) for head in heads)) for name, row in found.items()])
+
+
+def little_data() -> Iterator[str]:
+    found = known("little_data")
+    yield "## Few images, with and without augmentation"
+    yield (
+        "`python benchmarks/little_data.py`. Leak: how often a sample's nearest neighbour is an augmented training "
+        "image rather than one as it is; beside it, the same of held-out images, which nobody augmented."
+    )
+    heads = ("coverage", "recall", "kid", "kid_se", "leak", "leak_of_real", "strength", "images", "seeds")
+    yield table(("", *heads), [(name, *(row.get(head) for head in heads)) for name, row in found.items()])
+
+
+def main() -> None:
+    blocks = ["# Measured", "Written by `benchmarks/measured.py` from `benchmarks/results`; do not edit."]
+    blocks += [*quality("digits", "10"), *quality("mnist", "10"), *quality("digits", "5"), *faces()]
+    blocks += [*time_to_quality(), *penalties(), *little_data()]
+    PAGE.write_text("\n\n".join(blocks) + "\n")
+
+
+if __name__ == "__main__":
+    main()
