@@ -102,7 +102,7 @@ def gradient_normalisation(
     Between G and D stands an identity, whose backward divides by a running root mean square of what comes back (Lin
     2025, arXiv 2511.22475), and by how many numbers a batch of images has: of that size is the gradient of anything
     that is a mean over images. The weight multiplies it. Raises UserError in fp16, whose scaling of the loss it would
-    undo.
+    undo. Each part of an accumulated batch counts as a batch: with `accumulate`, set the weight to 1 / accumulate.
     """
 
     def fn(step: Step, weight: float) -> tuple[View, View]:
