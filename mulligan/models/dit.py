@@ -48,8 +48,7 @@ class DiT(nn.Module):
         self.from_patches = glorot(nn.Linear(shape[0] * patch**2, width))
         self.register_buffer("places", positions(self.grid, width), persistent=False)
         self.token = nn.Parameter(0.02 * torch.randn(width)) if token else None
-        self.embed = nn.Embedding(max(1, classes), width)
-        nn.init.normal_(self.embed.weight, std=0.02)
+        self.embed = nn.Embedding(max(1, classes), width)  # N(0, 1): DiT's are smaller, but have a timestep beside them
         self.blocks = nn.ModuleList(DiTBlock(width, count, width) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.modulation = Modulation(width, width, 2, gain=0.0)
