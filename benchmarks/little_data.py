@@ -94,7 +94,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--signs", type=Path)
     arguments.add_argument("--images", type=int, default=60_000)
-    arguments.add_argument("--counts", type=int, nargs="+", default=[200, 1000, 4500])
+    arguments.add_argument("--counts", type=int, nargs="*", default=[200, 1000, 4500])
     arguments.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = arguments.parse_args()
