@@ -222,6 +222,8 @@ def draw(found: dict[str, list[dict[str, float]]]) -> None:
         for name, rows in found.items():
             axis.plot([row["minutes"] for row in rows], [row[metric] for row in rows], ".-", label=name)
         axis.set(xscale="log", xlabel="minutes on two cores", title=metric, ylim=(0, 1))
+        axis.set_xticks([0.5, 1, 2, 5, 10, 15], labels=["0.5", "1", "2", "5", "10", "15"])
+        axis.set_xticks([], minor=True)
         axis.grid(alpha=0.3)
     axes[0].legend()
     figure.savefig(RESULTS.with_suffix(".png"), dpi=110)
