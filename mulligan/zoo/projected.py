@@ -8,7 +8,7 @@ from mulligan.core.registry import recipes
 
 @recipes.register()
 def projected() -> Recipe:
-    """A laptop's size, without classes as published: told them, G soon drew one picture for each."""
+    """A laptop's size, without classes, as published."""
     adam = Part("adam", lr=2e-4, beta1=0.0, beta2=0.99)
     return Recipe(
         name="projected",
