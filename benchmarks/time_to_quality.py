@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from runs import MULLIGAN, budget_of, mulligan
 
 RESULTS = Path(__file__).parent / "results" / "time_to_quality.json"
 PACE = RESULTS.with_name("time_to_quality_pace.json")
-MULLIGAN = [sys.executable, "-m", "mulligan"]
 COUNT, DRAW = 5_000, 500
 Sampler = Callable[[int], np.ndarray]  # n -> uint8 (n, 28, 28)
 
@@ -193,10 +193,9 @@ def rival(name: str, options: argparse.Namespace, judge: Any, pace: float) -> li
 
 
 def ours(minutes: float, judge: Any, images: int) -> dict[str, float]:
-    budget = ["--images", str(images)] if images else ["--minutes", str(minutes)]
+    budget = budget_of(minutes, images)
     with tempfile.TemporaryDirectory() as folder:
-        train = [*MULLIGAN, "train", "digits", *budget, "--out", f"{folder}/run", "--json"]
-        summary = json.loads(subprocess.run(train, check=True, stdout=subprocess.PIPE).stdout)
+        summary = mulligan("train", "digits", *budget, "--out", f"{folder}/run")
         out = f"{folder}/samples.npz"
         subprocess.run([*MULLIGAN, "sample", f"{folder}/run", "-n", str(COUNT), "--out", out], check=True)
         spent = minutes if images else round(summary["seconds"] / 60, 3)
@@ -208,8 +207,7 @@ def measure_pace(options: argparse.Namespace) -> dict[str, Any]:
     pace: dict[str, Any] = {name: contender(name, 0.5, 0.0, options)[1] for name in options.rivals}
     pace["mulligan"] = {}
     for minutes in options.ours:
-        order = [*MULLIGAN, "train", "digits", "--minutes", str(minutes), "--dry-run", "--json"]
-        plan = json.loads(subprocess.run(order, check=True, stdout=subprocess.PIPE).stdout)
+        plan = mulligan("train", "digits", "--minutes", minutes, "--dry-run")
         pace["mulligan"][f"{minutes:g}"] = plan["budget_images"]
     return pace
 

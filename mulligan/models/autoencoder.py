@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from mulligan.core.batch import Judgement
 from mulligan.core.registry import discriminators, generators
 from mulligan.models.sizes import halvings
+from mulligan.nn.resample import enlarge
 
 
 def _pair(a: int, b: int) -> nn.Sequential:
@@ -40,7 +41,7 @@ class Decoder(nn.Module):
         x = self.dense(code).unflatten(1, self.grid).contiguous(memory_format=torch.channels_last)
         x = self.pairs[0](x)
         for pair in list(self.pairs)[1:]:
-            x = pair(F.interpolate(x, scale_factor=2))
+            x = pair(enlarge(x, 2))
         return self.to_image(x).tanh()
 
 

@@ -17,10 +17,11 @@ from torch.nn import functional as F
 
 from mulligan.core.batch import Judgement
 from mulligan.core.registry import discriminators, generators
-from mulligan.models.resnet import SMALL, Init, attention_at, initialised, twice
+from mulligan.models.resnet import SMALL, Init, attention_at, initialised
 from mulligan.models.sizes import base_grid, halvings
 from mulligan.nn.head import ClassBy, Head
 from mulligan.nn.norm import BatchNorm, VectorBatchNorm
+from mulligan.nn.resample import enlarge
 
 
 def _bottleneck(a: int, b: int, narrow: int) -> nn.ModuleList:
@@ -44,9 +45,9 @@ class DeepUp(nn.Module):
         y = x
         for index, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
             y = F.leaky_relu(norm(y, told), self.slope)
-            y = conv(twice(y) if self.double and index == 1 else y)
+            y = conv(enlarge(y, 2) if self.double and index == 1 else y)
         x = x[:, : self.keep]
-        return y + (twice(x) if self.double else x)
+        return y + (enlarge(x, 2) if self.double else x)
 
 
 @generators.register("biggan-deep")

@@ -24,6 +24,7 @@ from mulligan.models.sizes import base_grid, halvings
 from mulligan.nn.attention import SelfAttention
 from mulligan.nn.head import ClassBy, Head
 from mulligan.nn.norm import BatchNorm, ConditionalBatchNorm, VectorBatchNorm
+from mulligan.nn.resample import enlarge
 
 Init = Literal["xavier", "orthogonal"]
 Norm = Literal["batch", "class", "vector"]  # plain; a scale and shift by class; both linear in class and noise
@@ -56,13 +57,9 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor, told: Tensor | None) -> Tensor:
         """(B, a, h, w) -> (B, b, 2 h, 2 w)."""
-        y = self.first(twice(F.relu(told_norm(self.norms[0], x, told))))
+        y = self.first(enlarge(F.relu(told_norm(self.norms[0], x, told)), 2))
         y = self.second(F.relu(told_norm(self.norms[1], y, told)))
-        return y + twice(self.beside(x))  # a 1x1 convolution may as well come before the enlarging
-
-
-def twice(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2)
+        return y + enlarge(self.beside(x), 2)  # a 1x1 convolution may as well come before the enlarging
 
 
 def told_norm(norm: nn.Module, x: Tensor, told: Tensor | None) -> Tensor:
