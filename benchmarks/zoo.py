@@ -60,9 +60,10 @@ def on_points(recipe: Recipe) -> Recipe:
     """The game that a recipe plays, with the networks of `points`, which are told classes as its own are."""
     points = recipe_named("points")
     told = {key: value for key, value in recipe.discriminator.options.items() if key == "class_by"}
+    noise = {"z": 0} if recipe.generator.options.get("z") == 0 else {}  # of the points' shape, where the game wants it
     return dataclasses.replace(
         recipe,
-        generator=points.generator,
+        generator=points.generator.with_options(**noise),
         discriminator=points.discriminator.with_options(**told),
         augment=Part("none") if "operations" in recipe.augment.options else recipe.augment,
     ).resolve()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import mulligan  # isort: skip  # noqa: F401  before torch is: it says how threads wait
 import pytest
 import torch
 

@@ -45,6 +45,17 @@ def test_every_option_is_explained() -> None:
         assert command.help
 
 
+@pytest.mark.parametrize(
+    "asked, spins",
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+)
+def test_threads_wait_as_asked_or_briefly(asked: dict[str, str], spins: str) -> None:
+    code = "import sys, os, mulligan; assert 'torch' not in sys.modules; print(os.environ.get('GOMP_SPINCOUNT'))"
+    environment = {key: value for key, value in os.environ.items() if key != "GOMP_SPINCOUNT"} | asked
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == [spins]
+
+
 def test_help_is_quick_and_needs_no_torch() -> None:
     code = "import sys, mulligan.cli as c; c.cli(['--help'], standalone_mode=False); assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
