@@ -1,0 +1,76 @@
+"""What verbs share: exit codes, how a data set is named, and how a table is printed."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+RUN = click.Path(path_type=Path)
+OK, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+class Size(click.ParamType):
+    """`64` or `64x48` (height x width)."""
+
+    name = "H[xW]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)(?:x(\d+))?", value)
+        if not match or not int(match[1]):
+            self.fail(f"{value!r} is not a size such as 64 or 64x48", param, ctx)
+        return int(match[1]), int(match[2] or match[1])
+
+
+def data_options(command: Callable) -> Callable:
+    """The options that say how a data set is read; the same wherever one is."""
+    for option in (
+        click.option("--size", type=Size(), help="Resize to this height x width (antialiased, then centre crop)."),
+        click.option("--labels", is_flag=True, help="Sub-folders are classes; train by class."),
+        click.option(
+            "--channels", type=click.Choice(["1", "3", "4"]), help="Grey, RGB or RGBA; by default what most are."
+        ),
+        click.option(
+            "--max-bad", type=float, default=0.10, show_default=True, help="Share of unreadable files to skip."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def read_options(size: Any, labels: bool, channels: str | None, max_bad: float) -> dict[str, Any]:
+    return {"size": size, "labels": labels, "channels": channels and int(channels), "max_bad": max_bad}
+
+
+def print_table(rows: list[tuple[str, ...]], header: tuple[str, ...] = ()) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*header, box=None, show_header=bool(header), pad_edge=False, header_style="bold")
+    while len(table.columns) < len(rows[0]):
+        table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*(cell.replace("[", "\\[") for cell in row))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def readable(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {readable(count)}" for name, count in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        shown = "; ".join(
+            ": ".join(map(str, item)) if isinstance(item, list | tuple) else str(item) for item in value[:8]
+        )
+        return (shown + (f"; and {len(value) - 8} more" if len(value) > 8 else "")) or "none"
+    return "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
