@@ -22,6 +22,9 @@ VERBS = {
     },
     "sample": {"run", "n", "seed", "class_", "truncation", "out", "which", "device"},
     "evaluate": {"run", "features", "split", "samples", "seed", "which", "device", "as_json"},
+    "study": {
+        "run", "data", "test", "ratios", "seeds", "steps", "write", "which", "device", "as_json", "quiet",
+    },
     "diagnose": {"run", "as_json"},
     "inspect": {"data", "as_json", "size", "labels", "channels", "max_bad"},
     "zoo": {"names", "find", "as_json"},

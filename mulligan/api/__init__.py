@@ -5,6 +5,7 @@ from mulligan.api.choose import inspect
 from mulligan.api.diagnosis import diagnose
 from mulligan.api.runs import Run
 from mulligan.api.runs import Run as load
+from mulligan.api.study import study
 from mulligan.api.training import DataOptions, dry_run, train
 from mulligan.api.zoo import compare, describe, recipes
 
@@ -19,5 +20,6 @@ __all__ = [
     "load",
     "recipe",
     "recipes",
+    "study",
     "train",
 ]

@@ -1,0 +1,81 @@
+"""A small classifier of any labelled pictures, trained in seconds: for asking what images are worth to a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mulligan.core.batch import to_float
+from mulligan.core.errors import UserError
+from mulligan.core.seeding import mix
+
+WIDTH, WIDEST = 16, 128  # of the first convolution; doubled with every halving of the side, up to the second
+SMALLEST = 8  # side that is not halved further
+RATE, BATCH = 3e-3, 64
+
+
+class Classifier(nn.Module):
+    """Strided convolutions with batch norm, averaged over the quarters of the picture; the last layer is `head`."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        if classes < 2:
+            raise UserError(f"a classifier needs at least 2 classes; there {'is' if classes == 1 else 'are'} {classes}")
+        channels, side = shape[0], max(shape[1:])
+        layers, width = _conv(channels, WIDTH), WIDTH
+        while side > SMALLEST:
+            layers += _conv(width, min(2 * width, WIDEST), stride=2)
+            width, side = min(2 * width, WIDEST), -(-side // 2)
+        self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.head = nn.Linear(4 * width, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) float in [-1, 1] -> (B, 4 * width)."""
+        return self.trunk(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) float in [-1, 1] -> logits (B, classes)."""
+        return self.head(self.features(images))
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+def fitted(
+    shape: tuple[int, int, int],
+    classes: int,
+    deal: Callable[[int], tuple[Tensor, Tensor]],
+    *,
+    steps: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Classifier:
+    """A classifier trained for so many steps of AdamW, its rate up and down in one cycle.
+
+    `deal(step)` gives the step's images, uint8 or float in [-1, 1], and their classes (B,). The same seed gives the
+    same weights to begin with.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mix("classifier", seed))
+        net = Classifier(shape, classes)
+    net = net.to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+    for step in range(steps):
+        images, labels = deal(step)
+        loss = F.cross_entropy(net(to_float(images.to(device))), labels.to(device))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return net.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def probabilities(net: Classifier, images: Tensor, device: torch.device | str = "cpu", block: int = 500) -> Tensor:
+    """(N, classes) on the CPU, of images uint8 (N, C, H, W)."""
+    return torch.cat([net(to_float(some.to(device))).softmax(1).cpu() for some in images.split(block)])
