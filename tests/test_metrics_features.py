@@ -75,7 +75,13 @@ def test_channels():
 
 
 def test_each_net_is_tested():
-    assert set(features) == {*SHIPPED, "inception", "plain", "digits-by-channel"}  # the last: tests/test_stacked.py
+    assert set(features) == {
+        *SHIPPED,
+        "inception",
+        "plain",
+        "digits-by-channel",
+        "self",
+    }  # the last two: test_stacked.py, test_metrics_own.py
 
 
 def test_the_plain_net_changes_nothing():

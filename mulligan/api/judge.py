@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mulligan.core import registry
+from mulligan.api.features import feature_net
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part
 from mulligan.core.seeding import mix
@@ -36,9 +36,8 @@ class Judge:
         most: int = MOST,  # real images
         seed: int = 0,
     ) -> None:
-        part = Part.read(choose_features(features, data))
         self.device = device
-        self.net = part.build(registry.features)
+        part, self.net = feature_net(features, data, device)
         self.data = data
         self.names = (*METRICS, "kid_se", *data.measures)  # of what it measures
         indices, split = real_indices(data, split, most)
@@ -90,11 +89,6 @@ class Judge:
         own = features if self.protocol.features == self.data.features else None
         modes = self.data.modes(torch.cat(kept), own) if kept else {}
         return features, torch.cat(classes) if classes else None, modes
-
-
-def choose_features(features: str | Part, data: Data) -> str | Part:
-    """`auto` is what the data names as its own."""
-    return data.features if features == "auto" else features
 
 
 def real_indices(data: Data, split: str, most: int) -> tuple[np.ndarray, str]:

@@ -1,0 +1,79 @@
+"""The feature net that is asked for; one that learns from the data has learnt when it is handed out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mulligan.augment.operations import Dice, augment
+from mulligan.core import registry
+from mulligan.core.batch import to_float
+from mulligan.core.errors import UserError
+from mulligan.core.recipe import Part
+from mulligan.core.seeding import endless_order, mix
+from mulligan.data import Data, ImageData
+from mulligan.data.cache import cache_root, ensure
+from mulligan.metrics.features.net import FeatureNet
+from mulligan.metrics.features.own import OwnNet
+
+FORMAT = 1  # of learnt nets; another number has them learnt anew
+BATCH = 64
+OTHERWISE = ("shift", "scale", "slide", "brightness", "contrast", "saturation", "cutout")  # how two views differ
+WEIGHTS = "net.safetensors"
+
+
+def feature_net(features: str | Part, data: Data, device: torch.device | str = "cpu") -> tuple[Part, FeatureNet]:
+    """The part that `features` names, and its net; `auto` is what the data names as its own.
+
+    Raises UserError for a net that is to learn from data that are not pictures.
+    """
+    part = Part.read(data.features if features == "auto" else features)
+    net = part.build(registry.features)
+    return part, learnt(net, data, device) if isinstance(net, OwnNet) else net
+
+
+def learnt(net: OwnNet, data: Data, device: torch.device | str) -> OwnNet:
+    """The net when it has learnt the data's training images, now or once before."""
+    if not isinstance(data, ImageData):
+        raise UserError(f"{data.name}: the feature net 'self' learns from pictures, and these are none")
+    by_class = len(data.classes) > 1
+    net.build(data.shape, len(data.classes) if by_class else 0)
+    key = hashlib.blake2b(repr((FORMAT, data.fingerprint, net.steps, net.seed)).encode(), digest_size=12).hexdigest()
+
+    def read(folder: Path) -> OwnNet | None:
+        try:
+            net.load_state_dict(load_file(folder / WEIGHTS))
+        except (OSError, SafetensorError, RuntimeError):
+            return None
+        return net
+
+    def write(draft: Path) -> None:
+        net.learn(_dealer(data, net.seed, by_class), device)
+        save_file({name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}, draft / WEIGHTS)
+
+    ensure(cache_root(None) / f"self-{key}", read, write)
+    net.ready(f"learnt by {f'{len(data.classes)} classes' if by_class else 'contrast'}")
+    return net
+
+
+def _dealer(data: ImageData, seed: int, by_class: bool) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """Batches of training images and their classes; or two views of each."""
+
+    def deal(step: int) -> tuple[Tensor, Tensor]:
+        rows = data.train[endless_order(len(data.train), seed, step * BATCH, BATCH)]
+        images = to_float(data.images(rows))
+        if by_class:
+            labels = data.label_of(rows)
+            assert labels is not None
+            return images, labels
+        dice = (Dice(mix("self", seed, step, view), 1.0, BATCH, BATCH, images.device) for view in (0, 1))
+        one, other = (augment(images, OTHERWISE, each) for each in dice)
+        return one, other
+
+    return deal
