@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mulligan.api.fakes import BLOCK, Blocks
 from mulligan.api.features import feature_net
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part
 from mulligan.core.seeding import mix
 from mulligan.data import Data
-from mulligan.metrics.distances import METRICS, by_class, measure
+from mulligan.metrics.distances import METRICS, measure
 from mulligan.metrics.protocol import Protocol, extract
 from mulligan.use.sample import draw
 
-BLOCK = 500  # real images read at once
 MOST = 10_000  # images on each side at most
 MOST_AT_A_LOOK = 1_000  # while training, where a look must not take longer than what it looks at
+
+
+class Seen(NamedTuple):
+    """Fakes, as they were looked at."""
+
+    features: Tensor  # (N, D)
+    classes: Tensor | None  # (N,) that they were told
+    images: Tensor | None  # uint8 (N, C, *space), where they were kept
+    modes: dict[str, float]  # what the data count of them
 
 
 class Judge:
@@ -58,37 +68,29 @@ class Judge:
 
     def measure(self, G: nn.Module, *, class_counts: Sequence[int] = ()) -> dict[str, float]:
         """Metrics of samples of G, always the same ones; also the modes they are at, of data that has such."""
-        fake, _, modes = self._samples(G, class_counts)
-        return measure(self.real, fake, k=self.protocol.k) | modes
-
-    def measure_by_class(
-        self, G: nn.Module, *, class_counts: Sequence[int]
-    ) -> tuple[dict[str, float], dict[int, dict[str, float | None]]]:
-        """The same of a G that is told classes, and of each of them coverage and how often a sample is of its class."""
-        fake, classes, modes = self._samples(G, class_counts)
-        assert self.classes is not None and classes is not None
-        return measure(self.real, fake, k=self.protocol.k) | modes, by_class(
-            self.real, self.classes, fake, classes, k=self.protocol.k
-        )
-
-    def _samples(self, G: nn.Module, class_counts: Sequence[int]) -> tuple[Tensor, Tensor | None, dict[str, float]]:
-        """Features of samples of G, the classes it was told, and what there is to say of their modes."""
         told = self.protocol
         blocks = draw(G, told.num_fake, seed=mix("judge", told.seed), class_counts=class_counts, device=self.device)
+        seen = self.look(blocks)
+        return measure(self.real, seen.features, k=told.k) | seen.modes
+
+    def look(self, blocks: Blocks, *, keep: bool = False) -> Seen:
+        """What there is to know of fakes; `keep` their images too, which for large ones takes memory."""
         classes: list[Tensor] = []
-        kept: list[Tensor] = []  # only where they are asked for: large pictures would fill the memory
+        kept: list[Tensor] = []
+        keep = keep or bool(self.data.measures)
 
         def images() -> Iterator[Tensor]:
             for made, ids in blocks:
                 if ids is not None:
                     classes.append(ids)
-                kept.extend([made] if self.data.measures else [])
+                kept.extend([made] if keep else [])
                 yield made
 
         features = extract(self.net, images(), self.device)
         own = features if self.protocol.features == self.data.features else None
-        modes = self.data.modes(torch.cat(kept), own) if kept else {}
-        return features, torch.cat(classes) if classes else None, modes
+        pictures = torch.cat(kept) if kept else None
+        modes = {} if pictures is None else self.data.modes(pictures, own)
+        return Seen(features, torch.cat(classes) if classes else None, pictures, modes)
 
 
 def real_indices(data: Data, split: str, most: int) -> tuple[np.ndarray, str]:

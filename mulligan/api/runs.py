@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from mulligan.api.build import build_networks, load_parts, pick_device
-from mulligan.api.judge import Judge
+from mulligan.api.evaluation import judged
+from mulligan.api.fakes import Blocks, Fakes
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Recipe
 from mulligan.core.run import RunFolder, read_json
+from mulligan.core.seeding import mix
 from mulligan.data import Data, open_data
 from mulligan.engine import checkpoint
 from mulligan.use.pictures import save_images
@@ -124,22 +125,20 @@ class Run:
             )
         return data
 
+    def fakes(self) -> Fakes:
+        """Samples of it, to be judged."""
+
+        def blocks(count: int, seed: int) -> Blocks:
+            return self.draw(count, seed=mix("judge", seed))
+
+        maker = f"{self.path.name} after {self.checkpoint.state['images']:,} images"
+        return Fakes(maker, tuple(self.description["data"]["shape"]), self.classes, None, blocks)
+
     def evaluate(
         self, *, features: str = "auto", split: str = "heldout", samples: int | None = None, seed: int = 0
     ) -> dict[str, Any]:
-        """Measure samples against real images: {"metrics": {...}, "protocol": {...}}, JSON throughout.
-
-        For a run trained by class also {"classes": {name: {"coverage": ..., "accuracy": ...}}}, and their means among
-        the metrics.
-        """
-        judge = Judge(self.open_data(), features, self.device, split=split, num_fake=samples, seed=seed)
-        maker = f"{self.path.name} after {self.checkpoint.state['images']:,} images"
-        protocol = {**judge.protocol.as_dict(), "checkpoint": maker}
-        if not self.classes:
-            return {"metrics": judge.measure(self.G), "protocol": protocol}
-        metrics, found = judge.measure_by_class(self.G, class_counts=self.description["data"]["class_counts"])
-        for name in ("coverage", "accuracy"):
-            known = [numbers[name] for numbers in found.values() if numbers[name] is not None]
-            metrics |= {f"class_{name}": statistics.mean(known)} if known else {}
-        classes = {self.classes[each]: numbers for each, numbers in found.items()}
-        return {"metrics": metrics, "classes": classes, "protocol": protocol}
+        """Measure samples against the real images of its data (`evaluation.judged`)."""
+        return judged(
+            self.fakes(), self.open_data(), features=features, split=split, samples=samples, seed=seed,
+            device=self.device,
+        )  # fmt: skip
