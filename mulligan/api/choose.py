@@ -28,7 +28,8 @@ TIMED = 1.0  # seconds of steps that each is timed by
 FASTER = 1.3  # a batch twice as large must be so much faster to be worth half the steps
 STEPS = 10_000  # that no batch may leave fewer of
 CROWDED = 0.5  # share of memory from which nothing larger is tried
-GAMMA = 0.5 / 28**2  # R1's weight per pixel: what suits 28x28
+PENALTIES = ("terms.r1.weight", "terms.r2.weight")
+GAMMA = 0.5 / 28**2  # their weight per pixel: what suits 28x28
 RATE = 2e-3 * 28  # learning rate times the side: 2e-3 suits 28x28, and wrecks the deeper networks of 64x64
 OFTEN = 20  # epochs from which D would know its images by heart, were they not augmented
 AUGMENT = {"augment": "ada", "augment.operations": "shift,scale,stretch,slide,brightness,contrast"}
@@ -87,8 +88,8 @@ def choose(
             timed[known] = _images(candidate, data, device, seed)
         return timed[known]
 
-    if free("terms.r1.weight"):
-        take(_penalty(data))
+    if penalties := [path for path in PENALTIES if free(path)]:
+        take(_penalties(data, penalties))
     if free("optimizer.generator.lr", "optimizer.discriminator.lr"):
         take(_rate(data))
     if free("generator.width", "discriminator.width"):
@@ -119,12 +120,11 @@ def _images(recipe: Recipe, data: Data, device: torch.device, seed: int) -> floa
     return min(limits)
 
 
-def _penalty(data: Data) -> Choice:
-    """R1 by the number of pixels: the more share a change of the picture, the smaller the gradient by each."""
+def _penalties(data: Data, paths: Collection[str]) -> Choice:
+    """R1 and R2 by the number of pixels: the more share a change of the picture, the smaller the gradient by each."""
     _, height, width = data.shape
-    return Choice(
-        {"terms.r1.weight": float(f"{GAMMA * height * width:.2g}")}, f"in proportion to {height} x {width} pixels"
-    )
+    weight = float(f"{GAMMA * height * width:.2g}")
+    return Choice(dict.fromkeys(paths, weight), f"in proportion to {height} x {width} pixels")
 
 
 def _rate(data: Data) -> Choice:

@@ -8,16 +8,17 @@ from mulligan.core.registry import recipes
 
 @recipes.register()
 def digits() -> Recipe:
-    """Small residual networks, a lazy R1, no momentum, a learning rate that falls to zero with the budget."""
+    """Small residual networks, lazy R1 and R2, no momentum, a learning rate that falls to zero with the budget."""
+    penalty = Term(0.5, every=8)
     adam = Part("adam", lr=Schedule("cosine", 2e-3, 0.0), beta1=0.0, beta2=0.99)
     return Recipe(
         name="digits",
-        about="small pixel-shuffle networks, by class where there are labels, a lazy R1: quality per minute of a CPU",
-        paper="Mulligan; parts from arXiv 1609.05158, 1801.04406, 1802.05637, 1912.04958",
+        about="small pixel-shuffle networks, by class where there are labels, lazy R1 and R2: quality per minute of a CPU",
+        paper="Mulligan; parts from arXiv 1609.05158, 1801.04406, 1802.05637, 1912.04958, 2501.05441",
         generator=Part("shuffle", width=32),
         discriminator=Part("shuffle", width=16),
         loss=Part("nonsaturating"),
-        terms={"r1": Term(0.5, every=8)},
+        terms={"r1": penalty, "r2": penalty},
         optimizer=Players(generator=adam, discriminator=adam),
         task=Part("by-class-if-labelled"),
         ema=500,
