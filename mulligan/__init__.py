@@ -17,10 +17,10 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"
-__all__ = ["DataOptions", "Run", "diagnose", "inspect", "load", "recipe", "recipes", "study", "train"]
+__all__ = ["DataOptions", "Run", "diagnose", "evaluate", "inspect", "load", "recipe", "recipes", "study", "train"]
 
 if TYPE_CHECKING:
-    from mulligan.api import DataOptions, Run, diagnose, inspect, load, recipe, recipes, study, train
+    from mulligan.api import DataOptions, Run, diagnose, evaluate, inspect, load, recipe, recipes, study, train
 
 
 def __getattr__(name: str) -> Any:

@@ -21,7 +21,10 @@ VERBS = {
         "dry_run", "as_json", "quiet", "size", "labels", "channels", "max_bad", "data",
     },
     "sample": {"run", "n", "seed", "class_", "truncation", "out", "which", "device"},
-    "evaluate": {"run", "features", "split", "samples", "seed", "which", "device", "as_json"},
+    "evaluate": {
+        "what", "data", "features", "split", "samples", "seed", "which", "device", "as_json", "size", "labels",
+        "channels", "max_bad",
+    },
     "study": {
         "run", "data", "test", "ratios", "seeds", "steps", "write", "which", "device", "as_json", "quiet",
     },

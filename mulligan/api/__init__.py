@@ -2,6 +2,7 @@
 
 from mulligan.api.build import recipe_named as recipe
 from mulligan.api.choose import inspect
+from mulligan.api.comparing import evaluate
 from mulligan.api.diagnosis import diagnose
 from mulligan.api.runs import Run
 from mulligan.api.runs import Run as load
@@ -16,6 +17,7 @@ __all__ = [
     "describe",
     "diagnose",
     "dry_run",
+    "evaluate",
     "inspect",
     "load",
     "recipe",

@@ -13,7 +13,7 @@ def digits() -> Recipe:
     adam = Part("adam", lr=Schedule("cosine", 2e-3, 0.0), beta1=0.0, beta2=0.99)
     return Recipe(
         name="digits",
-        about="small pixel-shuffle networks, by class where there are labels, lazy R1 and R2: quality per minute of a CPU",
+        about="small pixel-shuffle networks, by class if labelled, lazy R1 and R2: quality per minute of a CPU",
         paper="Mulligan; parts from arXiv 1609.05158, 1801.04406, 1802.05637, 1912.04958, 2501.05441",
         generator=Part("shuffle", width=32),
         discriminator=Part("shuffle", width=16),
