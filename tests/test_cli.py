@@ -131,7 +131,7 @@ def test_sample_writes_what_its_name_says(run: Path, out: str, tmp_path: Path) -
 
 def test_evaluate_prints_json(run: Path) -> None:
     result = json.loads(mulligan("evaluate", run, "--json", "--samples", "50").stdout)
-    assert set(result) == {"metrics", "classes", "protocol"} and result["protocol"]["num_fake"] == 50
+    assert set(result) == {"metrics", "classes", "protocol", "notes"} and result["protocol"]["num_fake"] == 50
 
 
 def test_a_dry_run_foresees_and_writes_nothing(tmp_path: Path) -> None:
