@@ -1,0 +1,119 @@
+"""Which family is best at equal FLOPs: each is given as many images as the same floating-point operations buy.
+
+    python benchmarks/families.py digits [cifar10-train.zip ...] [--only NAME ...] [--like 20000] [--seeds 0]
+
+The budget is what the recipe `digits` spends on `--like` images of the data set. FLOPs are counted, over as many steps
+as the rarest penalty takes to come round, forward and backward of both players. All else is as the recipes have it;
+best checkpoint, held-out images, guard off. Writes benchmarks/results/families.json, trial by trial; what is there is
+not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+import mulligan as mg
+from mulligan.api.build import build_game, recipe_named
+from mulligan.core.recipe import Recipe
+from mulligan.data import Data, open_data
+from mulligan.engine.loop import State, play_step
+
+RESULTS = Path(__file__).parent / "results" / "families.json"
+FAMILIES = (
+    "digits",
+    "dcgan",
+    "wgan-gp",
+    "sngan-projection",
+    "biggan",
+    "stylegan2",
+    "r3gan",
+    "fastgan",
+    "gat",
+    "cat",
+    "afm",
+)
+METRICS = ("kid", "kid_se", "fid", "coverage", "recall", "precision")
+
+
+class Counter(TorchDispatchMode):
+    """Operations of what runs below it. PyTorch's own counter watches modules too, and fails in a double backward."""
+
+    flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if count := flop_registry.get(func._overloadpacket):
+            self.flops += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def flops_per_image(recipe: Recipe, data: Data) -> float:
+    """Floating-point operations of a step over its images, in the mean of a whole round of penalties."""
+    game = build_game(recipe, data, seed=0, device=torch.device("cpu"), precision="fp32")
+    steps = math.lcm(*(term.every for term in recipe.terms.values()), 1)
+    state = State()
+    with Counter() as counter:
+        for _ in range(steps):
+            play_step(game, state, budget=1 << 40)
+            state.step += 1
+    return counter.flops / (steps * game.batch * game.d_turns)
+
+
+def trial(recipe: Recipe, spec: str, labels: bool, images: int, seed: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        run = mg.train(
+            spec, out=folder, recipe=recipe, images=images, seed=seed, guard="off", quiet=True,
+            options=mg.DataOptions(labels=labels),
+        )  # fmt: skip
+        metrics = run.evaluate()["metrics"]
+        summary = run.summary
+    return {name: round(metrics[name], 5) for name in METRICS} | {
+        "images": summary["images_seen"],
+        "images_per_second": round(summary["images_per_second"], 1),
+        "parameters": summary["parameters"],
+        "by_class": bool(run.classes),
+    }
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("data", nargs="+")
+    arguments.add_argument("--only", nargs="+", choices=FAMILIES, default=FAMILIES)
+    arguments.add_argument("--like", type=int, default=20_000)
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[0])
+    options = arguments.parse_args()
+    torch.set_num_threads(1)
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for spec in options.data:
+        labels = spec.endswith(".zip")
+        data = open_data(spec, labels=labels)
+        budget = options.like * flops_per_image(recipe_named("digits"), data)
+        of_data = found.setdefault(data.name, {"gigaflops": round(budget / 1e9), "like": options.like, "trials": {}})
+        if of_data["like"] != options.like:
+            raise SystemExit(
+                f"{RESULTS}: trials on {data.name} were like {of_data['like']:,} images; remove them first"
+            )
+        for name in options.only:
+            recipe = recipe_named(name)
+            each = flops_per_image(recipe, data)
+            for seed in options.seeds:
+                key = f"{name}, seed {seed}"
+                if key not in of_data["trials"]:
+                    row = {"megaflops_per_image": round(each / 1e6, 1)}
+                    row |= trial(recipe, spec, labels, max(1, round(budget / each)), seed)
+                    of_data["trials"][key] = row
+                    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+                    print(f"{data.name} {key}: {json.dumps(row)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
