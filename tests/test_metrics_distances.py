@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mulligan.core.errors import UserError
-from mulligan.metrics import distances
+from mulligan.metrics import pairs
 from mulligan.metrics.distances import (
     by_class,
     frechet_distance,
@@ -155,7 +155,7 @@ def naive(real: np.ndarray, fake: np.ndarray, k: int) -> dict[str, float]:
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_neighbours_are_the_naive_ones(k: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(distances, "PAIRS_AT_ONCE", 1)  # smallest blocks, so that there are several
+    monkeypatch.setattr(pairs, "PAIRS_AT_ONCE", 1)  # smallest blocks, so that there are several
     real, fake = normal(150, 6, 0), normal(90, 6, 1) * 0.9 + 0.2
     expected = naive(real.double().numpy(), fake.double().numpy(), k)
     assert precision_recall_density_coverage(real, fake, k=k) == pytest.approx(expected, abs=1e-12)
@@ -165,7 +165,7 @@ def test_neighbours_are_the_naive_ones(k: int, monkeypatch: pytest.MonkeyPatch):
 def test_blocks_do_not_change_numbers(monkeypatch: pytest.MonkeyPatch):
     real, fake = normal(300, 8, 2), normal(200, 8, 3)
     whole = measure(real, fake)
-    monkeypatch.setattr(distances, "PAIRS_AT_ONCE", 1)
+    monkeypatch.setattr(pairs, "PAIRS_AT_ONCE", 1)
     assert measure(real, fake) == pytest.approx(whole, rel=1e-9)
 
 

@@ -6,16 +6,16 @@ raises UserError for features that are not (N, D), not finite, or too few. In co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mulligan.core.errors import UserError, unknown
+from mulligan.metrics.pairs import blocks, checked, checked_pair, reach, same_width, squared_distances
 
 METRICS = ("fid", "kid", "precision", "recall", "density", "coverage")
-PAIRS_AT_ONCE = 2**21  # distances or kernel values held: 16 MB, measured fastest on CPUs
 SLACK = 1e-12  # of squared norms; far above float64's rounding: points a millionth of their size apart are one
 
 
@@ -45,7 +45,7 @@ class Moments(NamedTuple):
 
 def moments(features: Tensor, side: str = "these") -> Moments:
     """Mean and covariance of (N, D) features, N >= 2; `side` says whose they are in an error."""
-    x = _checked(features, side, "FID", 2)
+    x = checked(features, side, "FID", 2)
     return Moments(x.mean(0), torch.cov(x.T).reshape(x.shape[1], x.shape[1]), len(x))
 
 
@@ -59,7 +59,7 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 
 def frechet_from_moments(real: Moments, fake: Moments) -> float:
     """|mean difference|^2 + Tr(A + B - 2 (A B)^(1/2)) for covariances A and B."""
-    _same_width(real.mean, fake.mean)
+    same_width(real.mean, fake.mean)
     # (A B)^(1/2) has the trace of (A^(1/2) B A^(1/2))^(1/2), which is symmetric: real eigenvalues, also where singular.
     values, vectors = torch.linalg.eigh(real.cov)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
@@ -77,7 +77,7 @@ def kernel_distance(real: Tensor, fake: Tensor) -> tuple[float, float]:
     Unbiased, so it may fall below 0 when the sets are alike. It is the U-statistic over all pairs, which has the same
     expectation as the mean over random subsets that papers print, and less noise. Needs 3 of each.
     """
-    x, y = _checked_pair(real, fake, "KID", 3)
+    x, y = checked_pair(real, fake, "KID", 3)
     m, n = len(x), len(y)
     xx, _, square_xx = _kernel_means(x, x, itself=True)
     yy, _, square_yy = _kernel_means(y, y, itself=True)
@@ -98,7 +98,7 @@ def kernel_distance(real: Tensor, fake: Tensor) -> tuple[float, float]:
 def _kernel_means(a: Tensor, b: Tensor, itself: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Means of the kernel matrix by row (len(a),), by column (len(b),), and of its squares; `itself`: no diagonal."""
     by_row, by_column, square = [], a.new_zeros(len(b)), a.new_zeros(())
-    for start, block in _blocks(a, len(b)):
+    for start, block in blocks(a, len(b)):
         kernel = (block @ b.T / a.shape[1] + 1) ** 3
         if itself:
             kernel.diagonal(start).zero_()
@@ -124,17 +124,17 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, *, k: int = 5)
     """
     if k < 1:
         raise UserError(f"k={k} must be at least 1")
-    x, y = _checked_pair(real, fake, f"precision, recall, density or coverage with k={k}", k + 1)
+    x, y = checked_pair(real, fake, f"precision, recall, density or coverage with k={k}", k + 1)
     centre = x.mean(0)  # far from 0, |x|^2 + |y|^2 - 2 x.y would cancel
     x, y = x - centre, y - centre
-    reach_x, reach_y = _reach(x, k), _reach(y, k)
+    reach_x, reach_y = reach(x, k), reach(y, k)
     balls = torch.zeros(len(y), dtype=torch.int64, device=y.device)  # of reals, around each fake
     recalled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     covered = torch.zeros_like(recalled)
     norms = x.square().sum(1)
-    for start, block in _blocks(y, len(x)):
+    for start, block in blocks(y, len(x)):
         rows = slice(start, start + len(block))
-        squared = _squared_distances(block, x, norms, SLACK)
+        squared = squared_distances(block, x, norms, SLACK)
         in_ball = squared <= reach_x
         balls[rows] = in_ball.sum(1)
         covered |= in_ball.any(0)
@@ -155,11 +155,11 @@ def by_class(
     That is the share whose class is the most frequent one of their `k` nearest reals. Classes are (m,) and (n,) int64.
     Coverage is None for a class of which there are too few.
     """
-    x, y = _checked_pair(real, fake, f"coverage by class with k={k}", k + 1)
+    x, y = checked_pair(real, fake, f"coverage by class with k={k}", k + 1)
     centre = x.mean(0)
     x, y = x - centre, y - centre
     norms = x.square().sum(1)
-    nearest = [_squared_distances(b, x, norms).topk(k, dim=1, largest=False).indices for _, b in _blocks(y, len(x))]
+    nearest = [squared_distances(b, x, norms).topk(k, dim=1, largest=False).indices for _, b in blocks(y, len(x))]
     right = real_classes[torch.cat(nearest)].mode(1).values == fake_classes
     found: dict[int, dict[str, float | None]] = {}
     for each in fake_classes.unique().tolist():
@@ -168,49 +168,3 @@ def by_class(
         coverage = precision_recall_density_coverage(mine, theirs, k=k)["coverage"] if enough else None
         found[each] = {"coverage": coverage, "accuracy": right[fake_classes == each].double().mean().item()}
     return found
-
-
-def _reach(points: Tensor, k: int) -> Tensor:
-    """(N,) squared distance from each point to its k-th nearest other."""
-    reaches, norms = [], points.square().sum(1)
-    for start, block in _blocks(points, len(points)):
-        squared = _squared_distances(block, points, norms)
-        squared.diagonal(start).fill_(torch.inf)  # a duplicate is another, itself is not
-        reaches.append(squared.kthvalue(k, dim=1).values)
-    return torch.cat(reaches)
-
-
-def _squared_distances(a: Tensor, b: Tensor, b_norms: Tensor, slack: float = 0.0) -> Tensor:
-    """(len(a), len(b)); short by `slack` of the squared norms, so that equal but for rounding passes for `<=`."""
-    norms = a.square().sum(1)[:, None] + b_norms
-    return torch.addmm(norms, a, b.T, beta=1 - slack, alpha=-2)
-
-
-def _blocks(rows: Tensor, columns: int) -> Iterator[tuple[int, Tensor]]:
-    """Rows in blocks, and where each begins, so that a block against `columns` others stays within PAIRS_AT_ONCE."""
-    size = max(64, PAIRS_AT_ONCE // columns)
-    for start in range(0, len(rows), size):
-        yield start, rows[start : start + size]
-
-
-def _checked_pair(real: Tensor, fake: Tensor, what: str, least: int) -> tuple[Tensor, Tensor]:
-    x, y = _checked(real, "real", what, least), _checked(fake, "fake", what, least)
-    _same_width(x, y)
-    return x, y
-
-
-def _same_width(real: Tensor, fake: Tensor) -> None:
-    if real.shape[-1] != fake.shape[-1]:
-        widths = f"real features have {real.shape[-1]} dimensions, fake ones {fake.shape[-1]}"
-        raise UserError(f"{widths}; take both with one feature net")
-
-
-def _checked(features: Tensor, side: str, what: str, least: int) -> Tensor:
-    """The features in float64, if they are usable."""
-    if features.ndim != 2:
-        raise UserError(f"{side} features must be (N, D), not {tuple(features.shape)}")
-    if len(features) < least:
-        raise UserError(f"{what} needs at least {least} images; {side} has {len(features)}")
-    if bad := (~features.isfinite()).any(1).sum().item():
-        raise UserError(f"{side} features of {bad} of {len(features)} images are not finite")
-    return features.detach().to("cpu" if features.device.type == "mps" else features.device, torch.float64)
