@@ -122,6 +122,11 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, *, k: int = 5)
     1904.06991). `density`: real balls a fake lies in, over k (may exceed 1); `coverage`: of reals whose ball holds a
     fake (Naeem 2020, arXiv 2002.09797). Balls are closed: a copy of a duplicated real is inside. Needs k + 1 of each.
     """
+    return {name: each.mean().item() for name, each in in_balls(real, fake, k=k).items()}
+
+
+def in_balls(real: Tensor, fake: Tensor, *, k: int = 5) -> dict[str, Tensor]:
+    """The same, sample by sample, float64: `precision` and `density` by fake (n,), `recall` and `coverage` by real."""
     if k < 1:
         raise UserError(f"k={k} must be at least 1")
     x, y = checked_pair(real, fake, f"precision, recall, density or coverage with k={k}", k + 1)
@@ -140,10 +145,10 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, *, k: int = 5)
         covered |= in_ball.any(0)
         recalled |= (squared <= reach_y[rows, None]).any(0)
     return {
-        "precision": (balls > 0).double().mean().item(),
-        "recall": recalled.double().mean().item(),
-        "density": balls.double().mean().item() / k,
-        "coverage": covered.double().mean().item(),
+        "precision": (balls > 0).double(),
+        "recall": recalled.double(),
+        "density": balls.double() / k,
+        "coverage": covered.double(),
     }
 
 
