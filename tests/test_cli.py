@@ -22,7 +22,11 @@ VERBS = {
     },
     "sample": {"run", "n", "seed", "class_", "truncation", "out", "which", "device"},
     "evaluate": {
-        "what", "data", "features", "split", "samples", "seed", "which", "device", "as_json", "size", "labels",
+        "what", "data", "groups", "features", "split", "samples", "seed", "which", "device", "as_json", "size",
+        "labels", "channels", "max_bad",
+    },
+    "compare": {
+        "whats", "data", "features", "split", "samples", "seed", "which", "device", "as_json", "size", "labels",
         "channels", "max_bad",
     },
     "study": {
@@ -131,7 +135,10 @@ def test_sample_writes_what_its_name_says(run: Path, out: str, tmp_path: Path) -
 
 def test_evaluate_prints_json(run: Path) -> None:
     result = json.loads(mulligan("evaluate", run, "--json", "--samples", "50").stdout)
-    assert set(result) == {"metrics", "classes", "protocol", "notes"} and result["protocol"]["num_fake"] == 50
+    assert (
+        set(result) == {"metrics", "intervals", "classes", "closest", "says", "notes", "protocol"}
+        and result["protocol"]["num_fake"] == 50
+    )
 
 
 def test_a_dry_run_foresees_and_writes_nothing(tmp_path: Path) -> None:

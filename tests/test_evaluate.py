@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import mulligan as mg
+from mulligan.api import compare_models
 from mulligan.core.errors import UserError
 from mulligan.data import open_data
+
+FAST: dict[str, Any] = {"groups": ["quality"]}
 
 
 @pytest.fixture(scope="module")
@@ -24,24 +28,68 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_images_of_any_making_are_measured(others: Path) -> None:
-    found = mg.evaluate(others, data="digits")
+    found = mg.evaluate(others, data="digits", **FAST)
     assert found["protocol"]["num_fake"] == 300 and found["protocol"]["num_real"] == 500
     assert found["protocol"]["checkpoint"] == "theirs.npz" and found["protocol"]["features"] == "digits"
     assert found["metrics"]["coverage"] > 0.8 and found["metrics"]["class_accuracy"] > 0.9
-    assert json.loads(json.dumps(found)) == found and found["notes"] == []
-    assert mg.evaluate(others, data="digits", samples=100)["protocol"]["num_fake"] == 100
+    assert json.loads(json.dumps(found)) == found
+    assert mg.evaluate(others, data="digits", samples=100, **FAST)["protocol"]["num_fake"] == 100
 
 
 def test_a_run_is_measured_as_by_itself(tmp_path: Path) -> None:
     small = {"generator.width": 8, "discriminator.width": 8, "batch": 8}
     run = mg.train("digits", out=tmp_path / "run", images=32, settings=small, quiet=True)
-    assert mg.evaluate(run.path, samples=64) == run.evaluate(samples=64)
-    by_others = mg.evaluate(run.path, data="digits", samples=64, features="random")
+    assert mg.evaluate(run.path, samples=64, **FAST) == run.evaluate(samples=64)
+    by_others = mg.evaluate(run.path, data="digits", samples=64, features="random", **FAST)
     assert by_others["protocol"]["features"] == "random"
 
 
+def test_all_groups_have_their_numbers(others: Path) -> None:
+    found = mg.evaluate(others, data="digits")
+    assert found["notes"] == []
+    assert {"fid", "kid", "fid_infinity", "gaussian", "told_apart", "inception_score", "swd", "likeness", "variety",
+            "copying_p", "copied", "authenticity", "duplicates"} <= set(found["metrics"])  # fmt: skip
+    for name, (low, high) in found["intervals"].items():
+        assert low <= found["metrics"][name] <= high
+    assert len(found["closest"]["fakes"]) == len(found["closest"]["train"]) == 24
+
+
+def test_copies_are_called_copies_and_new_images_are_not(others: Path, tmp_path: Path) -> None:
+    """`others` are training images; the held-out digits of another split are not."""
+    copies = mg.evaluate(others, data="digits", groups=["copying"])
+    assert copies["metrics"]["duplicates"] == 1 and copies["says"][0].startswith("They copy training images: 100.0%")
+    digits = open_data("digits")
+    new = digits.images(digits.heldout[::2]).permute(0, 2, 3, 1).numpy()
+    np.savez(tmp_path / "new.npz", images=new)
+    fresh = mg.evaluate(tmp_path / "new.npz", data="digits", groups=["copying"])
+    found = fresh["metrics"]
+    assert found["duplicates"] == pytest.approx(found["duplicates_of_real"], abs=0.05) and found["duplicates"] < 0.15
+    assert fresh["says"][0].startswith("No sign of copying")
+
+
+def test_models_are_compared(others: Path, tmp_path: Path) -> None:
+    digits = open_data("digits")
+    rows = digits.train[7::15]
+    images = digits.images(rows).permute(0, 2, 3, 1).numpy()
+    np.savez(tmp_path / "alike.npz", images=images)
+    np.savez(
+        tmp_path / "noisy.npz",
+        images=np.clip(images + np.random.default_rng(0).normal(0, 60, images.shape), 0, 255).astype(np.uint8),
+    )
+    names = [str(others), str(tmp_path / "alike.npz"), str(tmp_path / "noisy.npz")]
+    found = compare_models(names, data="digits")
+    assert json.loads(json.dumps(found)) == found and found["protocol"]["num_fake"] == 300
+    assert found["best"] in names[:2] and set(found["differences"]) == set(names) - {found["best"]}
+    (alike,) = set(names[:2]) - {found["best"]}
+    verdicts = [[each["verdict"] for each in found["differences"][name].values()] for name in (alike, names[2])]
+    assert sum(each.startswith("no difference") for each in verdicts[0]) >= 4
+    assert verdicts[1].count("worse") >= 5
+    with pytest.raises(UserError, match="two or more"):
+        compare_models(names[:1], data="digits")
+
+
 def test_the_data_set_itself_is_noticed() -> None:
-    (note,) = mg.evaluate("digits", data="digits", samples=50, features="random")["notes"]
+    (note,) = mg.evaluate("digits", data="digits", samples=50, **FAST)["notes"]
     assert "the data set itself" in note
 
 
@@ -54,4 +102,4 @@ def test_what_cannot_be_measured_is_refused(others: Path, tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"3x32x32.* those of digits 1x28x28; bring both"):
         mg.evaluate(tmp_path / "colour.npz", data="digits")
     both = mg.DataOptions(size=28, channels=1)
-    assert mg.evaluate(tmp_path / "colour.npz", data="digits", options=both)["metrics"]["coverage"] < 0.2
+    assert mg.evaluate(tmp_path / "colour.npz", data="digits", options=both, **FAST)["metrics"]["coverage"] < 0.2

@@ -2,7 +2,7 @@
 
 from mulligan.api.build import recipe_named as recipe
 from mulligan.api.choose import inspect
-from mulligan.api.comparing import evaluate
+from mulligan.api.comparing import compare_models, evaluate
 from mulligan.api.diagnosis import diagnose
 from mulligan.api.runs import Run
 from mulligan.api.runs import Run as load
@@ -14,6 +14,7 @@ __all__ = [
     "DataOptions",
     "Run",
     "compare",
+    "compare_models",
     "describe",
     "diagnose",
     "dry_run",

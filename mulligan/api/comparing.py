@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mulligan.api.build import load_parts, pick_device
-from mulligan.api.evaluation import judged
-from mulligan.api.fakes import images_as_fakes
+from mulligan.api.evaluation import GROUPS, fewest, judged, refuse
+from mulligan.api.fakes import Fakes, images_as_fakes
+from mulligan.api.judge import Judge
 from mulligan.api.runs import Run
 from mulligan.api.training import DataOptions
 from mulligan.core.errors import UserError
 from mulligan.core.run import RunFolder
-from mulligan.data import open_data
+from mulligan.data import Data, open_data
+from mulligan.metrics.intervals import Estimate, differences, estimates
+
+LOWER_IS_BETTER = ("fid", "kid")
 
 
 def evaluate(
@@ -21,6 +26,7 @@ def evaluate(
     *,
     data: str | Path | None = None,
     options: DataOptions = DataOptions(),
+    groups: Sequence[str] = tuple(GROUPS),
     features: str = "auto",
     split: str = "heldout",
     samples: int | None = None,
@@ -39,13 +45,81 @@ def evaluate(
         UserError: images without a data set to measure them against, and what `judged` refuses.
     """
     load_parts()
-    on = pick_device(device)
+    (fakes,), real = _opened([what], data, options, which, device)
+    return judged(
+        fakes, real, groups=groups, features=features, split=split, samples=samples, seed=seed,
+        device=pick_device(device),
+    )  # fmt: skip
+
+
+def compare_models(
+    whats: Sequence[str | Path],
+    *,
+    data: str | Path | None = None,
+    options: DataOptions = DataOptions(),
+    features: str = "auto",
+    split: str = "heldout",
+    samples: int | None = None,
+    seed: int = 0,
+    which: str = "best",
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Several against the same real images: {"models": {...}, "best": name, "differences": {...}, "protocol": {...}}.
+
+    `best` is the one of least KID. Every other one's `differences` from it say of each number by how much it is above
+    the best's, with an interval of 95 %, and whether that is "better", "worse" or "no difference that could be told".
+    Arguments and errors are those of `evaluate`; all models get as many samples as the one that has the fewest.
+    """
+    load_parts()
+    if len(set(map(str, whats))) < max(2, len(whats)):
+        raise UserError("compare takes two or more, none of them twice: runs, folders, zips or .npz files")
+    fakes, real = _opened(whats, data, options, which, device)
+    for each in fakes:
+        refuse(each, real, samples)
+    judge = Judge(real, features, pick_device(device), split=split, num_fake=samples, seed=seed)
+    count, k = fewest(fakes, judge), judge.protocol.k
+    seen = {str(what): judge.look(each.draw(count, seed)).features for what, each in zip(whats, fakes, strict=True)}
+    models = {name: estimates(judge.real, each, k=k) for name, each in seen.items()}
+    best = min(models, key=lambda name: models[name]["kid"].value)
+    apart = {name: differences(judge.real, each, seen[best], k=k) for name, each in seen.items() if name != best}
+    return {
+        "models": {name: {what: each._asdict() for what, each in found.items()} for name, found in models.items()},
+        "best": best,
+        "differences": {
+            name: {what: each._asdict() | {"verdict": verdict(what, each)} for what, each in found.items()}
+            for name, found in apart.items()
+        },
+        "protocol": {
+            **judge.protocol.as_dict(),
+            "num_fake": count,
+            "checkpoint": ", ".join(each.name for each in fakes),
+        },
+    }
+
+
+def verdict(metric: str, difference: Estimate) -> str:
+    """In a word."""
+    if difference.low <= 0 <= difference.high:
+        return "no difference that could be told"
+    return "better" if (difference.value < 0) == (metric in LOWER_IS_BETTER) else "worse"
+
+
+def _opened(
+    whats: Sequence[str | Path], data: str | Path | None, options: DataOptions, which: str, device: str
+) -> tuple[list[Fakes], Data]:
+    """What is to be judged, and the real images: those named, or those that the first run was trained on."""
     real = None if data is None else open_data(data, **dataclasses.asdict(options))
-    if RunFolder(what).run.exists():
-        run = Run(what, which=which, device=device)
-        fakes, real = run.fakes(), real or run.open_data()
-    elif real is None:
-        raise UserError(f"{what}: is no run folder, it has no run.json; to measure images, say --data with real ones")
-    else:
-        fakes = images_as_fakes(open_data(what, **dataclasses.asdict(options)))
-    return judged(fakes, real, features=features, split=split, samples=samples, seed=seed, device=on)
+    fakes = []
+    for what in whats:
+        if RunFolder(what).run.exists():
+            run = Run(what, which=which, device=device)
+            fakes.append(run.fakes())
+            real = real or run.open_data()
+        elif data is None:
+            raise UserError(
+                f"{what}: is no run folder, it has no run.json; to measure images, say --data with real ones"
+            )
+        else:
+            fakes.append(images_as_fakes(open_data(what, **dataclasses.asdict(options))))
+    assert real is not None
+    return fakes, real

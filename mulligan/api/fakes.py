@@ -24,6 +24,7 @@ class Fakes:
     count: int | None  # how many there are; None: as many as one asks for
     draw: Callable[[int, int], Blocks]
     fingerprint: str = ""  # of images; "" where they are made on demand
+    trained_on: Data | None = None  # by whoever made them, where that is known
 
 
 def images_as_fakes(data: Data) -> Fakes:

@@ -51,8 +51,8 @@ class Judge:
         self.data = data
         self.names = (*METRICS, "kid_se", *data.measures)  # of what it measures
         indices, split = real_indices(data, split, most)
-        blocks = np.array_split(indices, -(-len(indices) // BLOCK))
-        self.real = extract(self.net, map(data.images, blocks), device)
+        self.indices = indices
+        self.real = self.features_of(data, indices)
         self.classes = data.label_of(indices)  # of the reals, (N,) int64; None where there are none
         self.protocol = Protocol(
             features=part.name,
@@ -72,6 +72,15 @@ class Judge:
         blocks = draw(G, told.num_fake, seed=mix("judge", told.seed), class_counts=class_counts, device=self.device)
         seen = self.look(blocks)
         return measure(self.real, seen.features, k=told.k) | seen.modes
+
+    def features_of(self, data: Data, indices: np.ndarray) -> Tensor:
+        """(N, D), of images of any data set of the same shape."""
+        blocks = np.array_split(indices, -(-len(indices) // BLOCK))
+        return extract(self.net, map(data.images, blocks), self.device)
+
+    def images(self, most: int) -> Tensor:
+        """Of the real images, so many at most."""
+        return self.data.images(self.indices[:most])
 
     def look(self, blocks: Blocks, *, keep: bool = False) -> Seen:
         """What there is to know of fakes; `keep` their images too, which for large ones takes memory."""

@@ -132,7 +132,8 @@ class Run:
             return self.draw(count, seed=mix("judge", seed))
 
         maker = f"{self.path.name} after {self.checkpoint.state['images']:,} images"
-        return Fakes(maker, tuple(self.description["data"]["shape"]), self.classes, None, blocks)
+        shape = tuple(self.description["data"]["shape"])
+        return Fakes(maker, shape, self.classes, None, blocks, trained_on=self.open_data())
 
     def evaluate(
         self, *, features: str = "auto", split: str = "heldout", samples: int | None = None, seed: int = 0

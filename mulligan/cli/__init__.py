@@ -12,9 +12,9 @@ import click
 
 from mulligan import __version__
 from mulligan.cli.browsing import completion, zoo
-from mulligan.cli.studying import study
+from mulligan.cli.judging import compare, evaluate, study
 from mulligan.cli.training import diagnose, inspect, train
-from mulligan.cli.using import evaluate, sample
+from mulligan.cli.using import sample
 from mulligan.cli.words import INTERRUPTED, OK, USER_ERROR
 from mulligan.core.errors import UserError
 
@@ -52,5 +52,5 @@ def cli() -> None:
     """
 
 
-for verb in (train, sample, evaluate, study, diagnose, inspect, zoo, completion):
+for verb in (train, sample, evaluate, compare, study, diagnose, inspect, zoo, completion):
     cli.add_command(verb)

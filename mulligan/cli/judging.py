@@ -1,0 +1,182 @@
+"""Verbs that put numbers on models: evaluate, compare, study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mulligan.cli.words import RUN, data_options, print_json, print_table, read_options
+
+
+def judge_options(command: Callable) -> Callable:
+    """The options that say how fakes are measured."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print as JSON."),
+        click.option("--device", default="auto", show_default=True),
+        click.option(
+            "--checkpoint",
+            "which",
+            type=click.Choice(["best", "last"]),
+            default="best",
+            show_default=True,
+            help="Of runs.",
+        ),
+        click.option("--seed", type=int, default=0, show_default=True),
+        click.option("--samples", type=int, help="How many samples.  [default: as many as real images]"),
+        click.option(
+            "--split", default="heldout", show_default=True, help="Real images to compare with: heldout or train."
+        ),
+        click.option(
+            "--features", default="auto", show_default=True, help="Feature net: digits, inception, random, self."
+        ),
+        click.option("--data", help="Real images to measure against.  [default: those a run was trained on]"),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("what")
+@click.option(
+    "--metrics", "groups", multiple=True, help="quality, unbiased, pictures, copying; repeatable.  [default: all]"
+)
+@judge_options
+@data_options
+def evaluate(what: str, groups: tuple[str, ...], as_json: bool, **asked: Any) -> None:
+    """Measure WHAT, a run or images of any making, against real images that it never saw."""
+    from mulligan import api
+
+    result = api.evaluate(what, **_read(asked), **({"groups": groups} if groups else {}))
+    if as_json:
+        print_json(result)
+        return
+    intervals = result.get("intervals", {})
+    rows = []
+    for name, value in result["metrics"].items():
+        low, high = intervals.get(name, (None, None))
+        rows.append((name, f"{value:.4g}", "" if low is None else f"{low:.4g} to {high:.4g}"))
+    print_table(rows, header=("measure", "value", "95 % of others"))
+    if classes := result.get("classes"):
+        print()
+        print_table(
+            [
+                (name, *("too few" if value is None else f"{value:.3f}" for value in numbers.values()))
+                for name, numbers in classes.items()
+            ],
+            header=("class", "coverage", "accuracy"),
+        )
+    print()
+    for sentence in result["says"]:
+        print(sentence)
+    for note in result["notes"]:
+        print(f"note: {note}")
+    print("measured with  " + "  ".join(f"{name}={value}" for name, value in result["protocol"].items()))
+
+
+@click.command()
+@click.argument("whats", nargs=-1, required=True, metavar="A B [C ...]")
+@judge_options
+@data_options
+def compare(whats: tuple[str, ...], as_json: bool, **asked: Any) -> None:
+    """Measure several, runs or images of any making, against the same real images, and say which differ."""
+    from mulligan import api
+
+    found = api.compare_models(whats, **_read(asked))
+    if as_json:
+        print_json(found)
+        return
+    names = list(next(iter(found["models"].values())))
+    rows = [
+        (model, *(f"{each['value']:.4g} ({each['low']:.4g} to {each['high']:.4g})" for each in numbers.values()))
+        for model, numbers in found["models"].items()
+    ]
+    print_table(rows, header=("model", *names))
+    print(f"\nleast KID: {found['best']}; against it")
+    for model, apart in found["differences"].items():
+        print(f"\n{model}")
+        print_table(
+            [
+                (f"  {name}", f"{each['value']:+.4g} ({each['low']:+.4g} to {each['high']:+.4g})", each["verdict"])
+                for name, each in apart.items()
+            ]
+        )
+    print(
+        "\nmeasured with  " + "  ".join(f"{name}={value}" for name, value in found["protocol"].items() if value != "")
+    )
+
+
+def _read(asked: dict[str, Any]) -> dict[str, Any]:
+    """The options of a verb, as the api takes them."""
+    from mulligan import api
+
+    reading = {name: asked.pop(name) for name in ("size", "labels", "channels", "max_bad")}
+    return asked | {"options": api.DataOptions(**read_options(**reading))}
+
+
+@click.command()
+@click.argument("run", type=RUN)
+@click.option("--data", help="Labelled images that the classifiers learn from.  [default: those of RUN]")
+@click.option("--test", help="Other labelled images to test on.  [default: the held-out part of the data]")
+@click.option("--ratio", "ratios", type=float, multiple=True, help="Synthetic images for each real one; repeatable.")
+@click.option("--seeds", type=int, default=5, show_default=True, help="Trainings of each kind.")
+@click.option("--steps", type=int, default=400, show_default=True, help="Of each training, of 64 images.")
+@click.option("--write", type=RUN, help="A new folder for the mix that helped most, with its manifest.")
+@click.option("--checkpoint", "which", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@click.option("--device", default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress line.")
+def study(
+    run: Path, data: str | None, test: str | None, ratios: tuple[float, ...], seeds: int, steps: int,
+    write: Path | None, which: str, device: str, as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Does synthetic data help? Train a small classifier with and without samples of RUN, and compare."""
+    from mulligan import api
+
+    given = {"ratios": ratios} if ratios else {}
+    model = api.load(run, device=device, which=which)
+    found = api.study(model, data=data, test=test, seeds=seeds, steps=steps, write=write, quiet=quiet, **given)
+    if as_json:
+        print_json(found)
+        return
+    told = found["protocol"]
+    print(
+        f"A small classifier learns from {told['real_images']:,} real images of {told['data']}, with and without "
+        f"samples of {told['model']}; how many it gets right of {told['test_images']:,} that nobody saw, "
+        f"in the mean of {told['seeds']} trainings:\n"
+    )
+    rows = [(name, f"{arm['accuracy']:.1%}", *_gained(arm)) for name, arm in found["arms"].items()]
+    print_table(rows, header=("trained on", "right", "points gained", "interval", "verdict"))
+    base, best = found["arms"]["real only"], found["best"]
+    print()
+    if best:
+        gain, over = found["arms"][best]["gain"], found["over_augmentation"]
+        print(f"Synthetic images help: with '{best}' {gain['points']:+.1f} points of a hundred.")
+        print(
+            f"Against ordinary augmentation without them: {over['points']:+.1f} ({_span(over)}): {over['verdict']}.\n"
+        )
+        rows = [
+            (each, f"{before:.1%}", f"{found['arms'][best]['by_class'][each]:.1%}")
+            for each, before in base["by_class"].items()
+        ]
+        print_table(rows, header=("class", "real only", best))
+    else:
+        print("No mix with synthetic images helps, beyond what could be luck.")
+    print(
+        f"\nOf the samples {found['samples_right']:.1%} are what they were told to be, by a classifier of real images."
+    )
+    for note in found["notes"]:
+        print(f"note: {note}")
+    if write is not None:
+        print(f"written: {write}" if best else f"nothing helped, so nothing is written to {write}")
+    print("measured with  " + "  ".join(f"{name}={value}" for name, value in told.items()))
+
+
+def _gained(arm: dict[str, Any]) -> tuple[str, str, str]:
+    return (f"{arm['gain']['points']:+.1f}", _span(arm["gain"]), arm["verdict"]) if "gain" in arm else ("", "", "")
+
+
+def _span(gain: dict[str, float]) -> str:
+    return f"{gain['low']:+.1f} to {gain['high']:+.1f}"
