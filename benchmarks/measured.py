@@ -92,10 +92,69 @@ def little_data() -> Iterator[str]:
     yield table(("", *heads), [(name, *(row.get(head) for head in heads)) for name, row in found.items()])
 
 
+def synthetic() -> Iterator[str]:
+    found = known("synthetic")
+    if not found:
+        return
+    yield "## Does synthetic data help a classifier?"
+    yield (
+        "`python benchmarks/synthetic.py`: `mulligan study` of a GAN that was trained on nothing but the same labelled "
+        "images. Accuracy on images that neither has seen; in brackets the points gained over real images alone, with "
+        "their interval of 95 %, corrected for the number of comparisons."
+    )
+    names = list(dict.fromkeys(arm for study in found.values() for arm in study["arms"]))
+    rows = []
+    for name, study in found.items():
+        cells = []
+        for arm in (study["arms"].get(each) for each in names):
+            gain = arm and arm.get("gain")
+            spread = f" ({gain['points']:+.1f}: {gain['low']:+.1f} to {gain['high']:+.1f})" if gain else ""
+            cells.append(f"{arm['accuracy']:.1%}{spread}" if arm else None)
+        told = study["protocol"]
+        rows.append((name, told["real_images"], told["test_images"], told["seeds"], study["gan_images"], *cells))
+    yield table(("", "real", "tested on", "seeds", "GAN's images", *names), rows)
+
+
+def ladder() -> Iterator[str]:
+    found = known("ladder")
+    if not found:
+        return
+    damages = ("blur", "noise", "dropped classes", "duplicates", "swapped patches")
+    yield "## Feature nets on a ladder of damage"
+    yield (
+        "`python benchmarks/ladder.py digits MNIST cifar10-train.zip`: real images damaged on four rungs. Of each: "
+        "how well KID and coverage rank the rungs (Spearman), and in brackets the first rung that is told from whole "
+        "images (of coverage, for duplicates, the more telling one)."
+    )
+    heads = ("data", "features", *(f"{damage}: {what}" for damage in damages for what in ("KID", "coverage")))
+    rows = []
+    for data, of_data in found.items():
+        for net, of_net in of_data["nets"].items():
+            cells = [
+                f"{of_net[damage][f'{what}_order']:g} ({of_net[damage][f'{what}_noticed'] or 'none'})"
+                for damage in damages
+                for what in ("kid", "coverage")
+            ]
+            rows.append((data, net, *cells))
+    yield table(heads, rows)
+
+
+def families() -> Iterator[str]:
+    found = known("families")
+    heads = ("megaflops_per_image", "images", "coverage", "recall", "kid", "kid_se", "images_per_second", "by_class")
+    for data, of_data in found.items():
+        yield f"## Families at equal FLOPs: {data}"
+        yield (
+            f"`python benchmarks/families.py`: {of_data['gigaflops']:,} billion operations each, what `digits` spends on "
+            f"{of_data['like']:,} images."
+        )
+        yield table(("", *heads), [(name, *(row.get(h) for h in heads)) for name, row in of_data["trials"].items()])
+
+
 def main() -> None:
     blocks = ["# Measured", "Written by `benchmarks/measured.py` from `benchmarks/results`; do not edit."]
     blocks += [*quality("digits", "10"), *quality("mnist", "10"), *quality("digits", "5"), *faces()]
-    blocks += [*time_to_quality(), *penalties(), *little_data()]
+    blocks += [*time_to_quality(), *penalties(), *little_data(), *synthetic(), *ladder(), *families()]
     PAGE.write_text("\n\n".join(blocks) + "\n")
 
 
