@@ -145,8 +145,8 @@ def families() -> Iterator[str]:
     for data, of_data in found.items():
         yield f"## Families at equal FLOPs: {data}"
         yield (
-            f"`python benchmarks/families.py`: {of_data['gigaflops']:,} billion operations each, what `digits` spends on "
-            f"{of_data['like']:,} images."
+            f"`python benchmarks/families.py`: {of_data['gigaflops']:,} billion operations each, what `digits` spends "
+            f"on {of_data['like']:,} images."
         )
         yield table(("", *heads), [(name, *(row.get(h) for h in heads)) for name, row in of_data["trials"].items()])
 

@@ -1,6 +1,6 @@
 """Does synthetic data help a classifier of few labels? `mulligan study` on digits, and on hand signs.
 
-    python benchmarks/synthetic.py [--counts 20 50 100 450] [--signs signs.zip] [--images 60000] [--seeds 5] [--steps 400]
+    python benchmarks/synthetic.py [--counts 20 50 100 450] [--signs signs.zip] [--images 60000] [--seeds 5]
 
 For each count of labelled digits a class: a GAN is trained on those alone, then `study` asks what its samples are worth
 to a classifier of the same images, tested on digits that neither has seen. Hand signs: all of them, 32x32, tested on
