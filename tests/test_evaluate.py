@@ -11,6 +11,7 @@ import pytest
 
 import mulligan as mg
 from mulligan.api import compare_models
+from mulligan.api.comparing import best_features
 from mulligan.core.errors import UserError
 from mulligan.data import open_data
 
@@ -103,3 +104,15 @@ def test_what_cannot_be_measured_is_refused(others: Path, tmp_path: Path) -> Non
         mg.evaluate(tmp_path / "colour.npz", data="digits")
     both = mg.DataOptions(size=28, channels=1)
     assert mg.evaluate(tmp_path / "colour.npz", data="digits", options=both, **FAST)["metrics"]["coverage"] < 0.2
+
+
+@pytest.mark.parametrize("spec", ["digits", "stacked", "ring"])
+def test_what_was_made_for_the_data_is_used(spec: str) -> None:
+    assert best_features("auto", open_data(spec)) == "auto" and best_features("random", open_data(spec)) == "random"
+
+
+def test_other_pictures_are_looked_at_by_what_they_teach(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), np.uint8)
+    np.savez(tmp_path / "these.npz", images=images)
+    found = mg.evaluate(tmp_path / "these.npz", data=tmp_path / "these.npz", samples=30, **FAST)
+    assert found["protocol"]["features"] == "self" and found["protocol"]["features_stamp"]
