@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import mulligan as mg
 from mulligan.api import compare_models
@@ -41,6 +42,11 @@ def test_a_run_is_measured_as_by_itself(tmp_path: Path) -> None:
     small = {"generator.width": 8, "discriminator.width": 8, "batch": 8}
     run = mg.train("digits", out=tmp_path / "run", images=32, settings=small, quiet=True)
     assert mg.evaluate(run.path, samples=64, **FAST) == run.evaluate(samples=64)
+    assert json.loads(run.folder.evaluation.read_text())["metrics"]["kid"] == run.evaluate(samples=64)["metrics"]["kid"]
+    assert not run.folder.neighbours.exists()
+    mg.evaluate(run.path, samples=64, groups=["copying"])
+    assert Image.open(run.folder.neighbours).size[0] > Image.open(run.folder.neighbours).size[1]
+    assert "No sign of copying" in run.folder.report.read_text()
     by_others = mg.evaluate(run.path, data="digits", samples=64, features="random", **FAST)
     assert by_others["protocol"]["features"] == "random"
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from mulligan.api.build import load_parts, pick_device
 from mulligan.api.evaluation import GROUPS, fewest, judged, refuse
@@ -14,11 +17,14 @@ from mulligan.api.judge import Judge
 from mulligan.api.runs import Run
 from mulligan.api.training import DataOptions
 from mulligan.core.errors import UserError
-from mulligan.core.run import RunFolder
+from mulligan.core.run import RunFolder, write_json, write_whole
 from mulligan.data import Data, open_data
 from mulligan.metrics.intervals import Estimate, differences, estimates
+from mulligan.use.pictures import grid
+from mulligan.use.report import write_report
 
 LOWER_IS_BETTER = ("fid", "kid")
+PAIRS_IN_A_ROW = 6
 
 
 def evaluate(
@@ -36,6 +42,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure `what`, a run folder or images of any making, against the real images of `data` (`evaluation.judged`).
 
+    Of a run it is kept in its folder, as evaluation.json, neighbours.png and a section of the report.
+
     Args:
         data: by default, of a run, the data set it was trained on.
         features: "auto": the net made for the data, else `self`.
@@ -47,10 +55,25 @@ def evaluate(
     """
     load_parts()
     (fakes,), real = _opened([what], data, options, which, device)
-    return judged(
+    found = judged(
         fakes, real, groups=groups, features=best_features(features, real), split=split, samples=samples, seed=seed,
         device=pick_device(device),
     )  # fmt: skip
+    if fakes.trained_on is not None:
+        _keep(RunFolder(what), found, fakes, fakes.trained_on)
+    return found
+
+
+def _keep(run: RunFolder, found: dict[str, Any], fakes: Fakes, trained_on: Data) -> None:
+    """Write it into the run folder, with a picture of the closest pairs, and the report anew."""
+    write_json(run.evaluation, found)
+    if (pairs := found.get("closest")) and len(fakes.shape) == 3:
+        made = torch.cat([block for block, _ in fakes.draw(max(pairs["fakes"]) + 1, found["protocol"]["seed"])])
+        both = torch.stack([made[pairs["fakes"]], trained_on.images(pairs["train"])], 1).flatten(0, 1)
+        file = io.BytesIO()
+        grid(both, columns=PAIRS_IN_A_ROW * 2).save(file, "PNG")
+        write_whole(run.neighbours, file.getvalue())
+    write_report(run)
 
 
 def compare_models(

@@ -4,6 +4,7 @@
     run.json         data, seed, budget, machine  checkpoints/            see engine/checkpoint.py
     stats.jsonl      one row per line, see below  tensorboard/            the same numbers as event files
     summary.json     how it stands or ended       report.html             all of it, self-contained
+    evaluation.json  of `mulligan evaluate`       neighbours.png          fakes nearest to a training image, beside it
 
 Rows of `stats.jsonl` all carry `kind`, `attempt` (how often the run was rewound before), `step`, `images` (shown so
 far), `lost` (images shown before, in attempts that were given up) and `seconds` (of training so far):
@@ -67,6 +68,8 @@ class RunFolder:
     samples = property(lambda self: self.path / "samples")
     tensorboard = property(lambda self: self.path / "tensorboard")
     report = property(lambda self: self.path / "report.html")
+    evaluation = property(lambda self: self.path / "evaluation.json")
+    neighbours = property(lambda self: self.path / "neighbours.png")
 
     def sample_grid(self, images: int) -> Path:
         """Where the grid drawn after `images` images, lost ones included, is kept; names sort by age."""

@@ -158,7 +158,7 @@ def by_class(
     """For every class that fakes were told: the `coverage` of its reals by its own fakes, and their `accuracy`.
 
     That is the share whose class is the most frequent one of their `k` nearest reals. Classes are (m,) and (n,) int64.
-    Coverage is None for a class of which there are too few.
+    Either is None for a class of which there are too few.
     """
     x, y = checked_pair(real, fake, f"coverage by class with k={k}", k + 1)
     centre = x.mean(0)
@@ -171,5 +171,7 @@ def by_class(
         mine, theirs = x[real_classes == each], y[fake_classes == each]
         enough = min(len(mine), len(theirs)) > k
         coverage = precision_recall_density_coverage(mine, theirs, k=k)["coverage"] if enough else None
-        found[each] = {"coverage": coverage, "accuracy": right[fake_classes == each].double().mean().item()}
+        told = len(mine) > k // 2  # else its own reals could never be the most of k
+        accuracy = right[fake_classes == each].double().mean().item() if told else None
+        found[each] = {"coverage": coverage, "accuracy": accuracy}
     return found

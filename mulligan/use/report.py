@@ -60,6 +60,8 @@ def write_report(run: RunFolder) -> Path:
         run=described,
         summary=summary,
         metric=rows["metric"][-1] if rows["metric"] else {},
+        evaluation=read_json(run.evaluation) if run.evaluation.exists() else {},
+        neighbours=_source(run.neighbours, large=True) if run.neighbours.exists() else "",
         events=[row for row in rows["event"] if row["what"] != "best"],
         frames=_frames(run),
         end=end,
