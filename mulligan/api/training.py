@@ -80,7 +80,9 @@ def train(
         OSError: full disk or read-only folder; the run so far is kept.
     """
     started = time.monotonic()
-    wanted = with_budget(recipe_named(recipe or begin_with(data), settings), minutes, images, epochs, converge)
+    wanted = with_budget(
+        recipe_named(recipe or begin_with(data, settings), settings), minutes, images, epochs, converge
+    )
     if recipe is None:
         options = _fitting(options, device)
     path = Path(data)
@@ -166,7 +168,9 @@ def dry_run(
 ) -> dict[str, Any]:
     """What `train` with the same arguments would do, as JSON: recipe, sizes, time and memory. Writes no run."""
     started = time.monotonic()
-    wanted = with_budget(recipe_named(recipe or begin_with(data), settings), minutes, images, epochs, converge)
+    wanted = with_budget(
+        recipe_named(recipe or begin_with(data, settings), settings), minutes, images, epochs, converge
+    )
     chosen: list[Choice] = []
     images_of = _open(str(data), options if recipe else _fitting(options, device), quiet)
     if recipe is None:
@@ -264,6 +268,7 @@ def _description(
         "device": str(plan.device),
         "precision": plan.precision,
         "by_class": plan.by_class,
+        "shown": plan.shown and plan.shown._asdict(),
         "data": {
             "spec": asked["data"]["spec"],
             "name": data.name,
