@@ -25,7 +25,8 @@ class PairDealer:
 
     def __init__(self, task: Task, data: Data, device: torch.device, seed: int) -> None:
         self.task, self.data, self.device, self.seed = task, data, device, seed
-        self.apart = data.heldout if len(data.heldout) >= FEWEST else data.train
+        apart = data.heldout if len(data.heldout) >= FEWEST else data.train
+        self.apart = np.random.default_rng(0).permutation(apart)  # the first few are of all classes
 
     def train(self, position: int, count: int) -> Batch:
         """The images at `position` of the endless order."""

@@ -48,8 +48,8 @@ from mulligan.cli.words import (
 @data_options
 def train(
     data: str, out: Path | None, recipe: str | None, task: str | None, minutes: float | None, images: int | None,
-    epochs: float | None, converge: bool, seed: int, settings: tuple[str, ...], features: str, device: str, guard: str, dry_run: bool,
-    as_json: bool, quiet: bool, size: Any, labels: bool, channels: str | None, max_bad: float,
+    epochs: float | None, converge: bool, seed: int, settings: tuple[str, ...], features: str, device: str, guard: str,
+    dry_run: bool, as_json: bool, quiet: bool, size: Any, labels: bool, channels: str | None, max_bad: float,
 ) -> int:  # fmt: skip
     """Train on DATA: "digits", "stacked", "ring", "grid", a folder or zip of images, an .npz, or an IDX file."""
     from mulligan import api

@@ -61,9 +61,10 @@ def finished(raw: Tensor, cond: Tensor, shown: Shown, channels: int, residual: b
     return torch.where(cond[:, -1:] > 0, made, cond[:, :channels]) if shown.mask else made
 
 
-def padded_to(x: Tensor, step: int) -> Tensor:
-    """(B, C, H, W) with its borders going on to the right and below, until `step` divides both sides."""
-    beyond = (0, -x.shape[3] % step, 0, -x.shape[2] % step)
+def padded_to(x: Tensor, step: int, least: int = 1) -> Tensor:
+    """(B, C, H, W) with its borders going on to the right and below, to sides of at least `least` steps, all whole."""
+    wanted = [max(least, -(-side // step)) * step for side in x.shape[2:]]
+    beyond = (0, wanted[1] - x.shape[3], 0, wanted[0] - x.shape[2])
     return F.pad(x, beyond, mode="replicate") if any(beyond) else x
 
 
@@ -226,7 +227,7 @@ class Translator(nn.Module):
         """z (B, z), cond (B, S, H, W) in [-1, 1] -> (B, C, H, W) in [-1, 1], for any H and W."""
         assert cond is not None
         height, width = cond.shape[2:]
-        x = self.down(padded_to(cond, self.step))
+        x = self.down(padded_to(cond, self.step, least=2))  # of a single place there is no instance norm
         if self.noise is not None:
             x = x + self.noise(z)[:, :, None, None]
         x = self.up(self.blocks(x))
