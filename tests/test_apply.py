@@ -135,7 +135,7 @@ def test_tiles_show_no_seams(make: type, scale: int) -> None:
         for layer in net.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, std=0.1)
-    shot = torch.randint(0, 256, (3, 600 // scale, 1100 // scale), dtype=torch.uint8)
+    shot = torch.randint(0, 256, (3, 900 // scale, 1100 // scale), dtype=torch.uint8)
 
     def see(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         return nn.functional.interpolate(x, scale_factor=scale, mode="nearest")
@@ -143,7 +143,7 @@ def test_tiles_show_no_seams(make: type, scale: int) -> None:
     made = [
         applied(G, shot, None, see=see, z=torch.zeros(1, 0), scale=scale, whole=whole).float() for whole in (0, 1 << 30)
     ]
-    assert made[0].shape == (3, 600 // scale * scale, 1100 // scale * scale)
+    assert made[0].shape == (3, 900 // scale * scale, 1100 // scale * scale)
     plain = see(shot[None].float(), None)[0]
     assert (made[1] - plain).abs().mean() > 2, "it does something"
     assert (made[0] - made[1]).abs().max() <= 1

@@ -93,7 +93,13 @@ class Run:
         raise UserError(f"class {name!r} is not one of {', '.join(self.classes)}")
 
     def draw(
-        self, n: int, *, seed: int = 0, class_: str | int | None = None, truncation: float = 1.0
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        class_: str | int | None = None,
+        truncation: float = 1.0,
+        held: Compared | None = None,
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Blocks of samples as they are made: uint8 (b, C, *space), and their class ids or None.
 
@@ -102,9 +108,10 @@ class Run:
         if n < 1:
             raise UserError(f"-n {n}: at least 1")
         counts = self.description["data"]["class_counts"] if self.classes else ()
+        held = held or (Compared(self.pairs.heldout) if self.shown else None)
         return draw(
             self.G, n, seed=seed, class_counts=counts, wanted=self.class_id(class_), truncation=truncation,
-            shown=Compared(self.pairs.heldout).shown if self.shown else None, device=self.device,
+            shown=held and held.shown, device=self.device,
         )  # fmt: skip
 
     def sample(
@@ -144,11 +151,12 @@ class Run:
         task = self.recipe.task.build(registry.tasks, data)
         return PairDealer(task, data, self.device, self.description["seed"])
 
-    def fakes(self) -> Fakes:
-        """Samples of it, to be judged."""
+    def fakes(self, held: Compared | None = None) -> Fakes:
+        """Samples of it, to be judged; where they are made from held-out images, also `held` beside these."""
 
         def blocks(count: int, seed: int) -> Blocks:
-            return self.draw(count, seed=mix("judge", seed))
+            made = self.draw(count, seed=mix("judge", seed), held=held)
+            return held.watch(made) if held else made
 
         maker = f"{self.path.name} after {self.checkpoint.state['images']:,} images"
         return Fakes(maker, tuple(self.description["data"]["shape"]), self.classes, None, blocks)
@@ -157,7 +165,12 @@ class Run:
         self, *, features: str = "auto", split: str = "heldout", samples: int | None = None, seed: int = 0
     ) -> dict[str, Any]:
         """Measure samples against the real images of its data (`evaluation.judged`)."""
-        return judged(
-            self.fakes(), self.open_data(), features=features, split=split, samples=samples, seed=seed,
+        held = Compared(self.pairs.heldout) if self.shown else None
+        result = judged(
+            self.fakes(held), self.open_data(), features=features, split=split, samples=samples, seed=seed,
             device=self.device,
         )  # fmt: skip
+        if held:
+            result["metrics"]["psnr"] = held.psnr()
+            result["protocol"]["pairs"] = self.recipe.task.name
+        return result
