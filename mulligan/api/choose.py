@@ -16,11 +16,10 @@ import torch
 
 from mulligan.api.build import build_game, pick_device, pick_precision
 from mulligan.api.plan import images_per_second
-from mulligan.core.recipe import Recipe, typed
+from mulligan.core.recipe import FROM_NOISE, Recipe, typed
 from mulligan.data import Data, open_data
 from mulligan.data.points import MIXTURES
 from mulligan.engine.memory import memory_size, peak_memory
-from mulligan.tasks.generation import FROM_NOISE
 
 SIDE = {"cpu": 64, "mps": 128, "cuda": 256}  # larger images are brought to this: they would be seen too seldom
 WIDTHS = (32, 48, 64, 96, 128)  # of G; D has half
@@ -70,7 +69,7 @@ def choose(
     recipe: Recipe, data: Data, *, device: torch.device, seed: int, own: Collection[str] = ()
 ) -> tuple[Recipe, list[Choice]]:
     """The recipe made to fit, and what was changed in it. `own` are the paths that the user set."""
-    if len(data.shape) != 3 or recipe.task.name not in FROM_NOISE:
+    if len(data.shape) != 3 or recipe.from_images:
         return (
             recipe,
             [],

@@ -13,8 +13,6 @@ from mulligan.core.batch import Batch, Shown
 from mulligan.core.errors import UserError
 from mulligan.core.registry import tasks
 
-FROM_NOISE = ("unconditional", "by-class", "by-class-if-labelled")  # all other tasks are to make images from images
-
 
 class Records(Protocol):
     """What a task asks of a data set."""
