@@ -17,8 +17,8 @@ from mulligan.cli import cli
 
 VERBS = {
     "train": {
-        "out", "recipe", "minutes", "images", "epochs", "converge", "seed", "settings", "features", "device", "guard",
-        "dry_run", "as_json", "quiet", "size", "labels", "channels", "max_bad", "data",
+        "out", "recipe", "task", "minutes", "images", "epochs", "converge", "seed", "settings", "features", "device",
+        "guard", "dry_run", "as_json", "quiet", "size", "labels", "channels", "max_bad", "data",
     },
     "sample": {"run", "n", "seed", "class_", "truncation", "out", "which", "device"},
     "evaluate": {
@@ -32,6 +32,7 @@ VERBS = {
     "study": {
         "run", "data", "test", "ratios", "seeds", "steps", "write", "which", "device", "as_json", "quiet",
     },
+    "apply": {"run", "photos", "out", "mask", "samples", "seed", "which", "device", "as_json", "quiet"},
     "diagnose": {"run", "as_json"},
     "inspect": {"data", "as_json", "size", "labels", "channels", "max_bad"},
     "zoo": {"names", "find", "as_json"},

@@ -1,5 +1,6 @@
 """What Mulligan does, as functions: the one floor that knows all the others."""
 
+from mulligan.api.apply import Applied, apply
 from mulligan.api.build import recipe_named as recipe
 from mulligan.api.choose import inspect
 from mulligan.api.comparing import compare_models, evaluate
@@ -11,8 +12,10 @@ from mulligan.api.training import DataOptions, dry_run, train
 from mulligan.api.zoo import compare, describe, recipes
 
 __all__ = [
+    "Applied",
     "DataOptions",
     "Run",
+    "apply",
     "compare",
     "compare_models",
     "describe",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,8 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from mulligan.api.pairs import PairDealer
 from mulligan.core import registry
-from mulligan.core.batch import Batch, to_float
+from mulligan.core.batch import Batch, Shown, to_float
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part, Recipe, Term
 from mulligan.core.run import read_json
@@ -96,14 +98,35 @@ def autocast_for(precision: str, device: torch.device) -> Callable[[], contextli
 
 
 def build_networks(
-    recipe: Recipe, shape: tuple[int, ...], classes: int, device: torch.device
+    recipe: Recipe, shape: tuple[int, ...], classes: int, device: torch.device, shown: Shown | None = None
 ) -> tuple[nn.Module, nn.Module]:
-    """G and D with their initial weights, a function of the recipe's parts and torch's seed."""
-    G = recipe.generator.build(registry.generators, shape, classes)
-    D = recipe.discriminator.build(registry.discriminators, shape, classes)
+    """G and D with their initial weights, a function of the recipe's parts and torch's seed.
+
+    `shown` is the image that both are given, if any. Raises UserError for networks that take none, or need one.
+    """
+    pairs = (recipe.generator, registry.generators), (recipe.discriminator, registry.discriminators)
+    for part, kind in pairs:
+        refuse_other_sight(part, kind, recipe.task.name, shown)
+    context = (shape, classes, *([shown] if shown else []))
+    G, D = (part.build(kind, *context) for part, kind in pairs)
     # channels-last: what oneDNN and cuDNN compute images in, so nothing is reordered on the way
     layout = torch.channels_last if len(shape) == 3 else torch.preserve_format
     return G.to(device, memory_format=layout), D.to(device, memory_format=layout)
+
+
+def refuse_other_sight(part: Part, kind: registry.Registry, task: str, shown: Shown | None) -> None:
+    """Raises UserError for a network that takes no image where it is shown one, or none where it needs one."""
+    takes = {name for name in kind if "shown" in inspect.signature(kind[name]).parameters}
+    if shown and part.name not in takes:
+        raise UserError(
+            f"task={task}: {kind.kind} {part.name!r} is shown no images; set {kind.kind}={min(takes)}, "
+            f"valid: {', '.join(sorted(takes))}; or leave --recipe out"
+        )
+    if not shown and part.name in takes:
+        raise UserError(
+            f"{kind.kind} {part.name!r} makes an image from another, and task={task} shows it none; "
+            "give --task, for example --task inpaint"
+        )
 
 
 def build_rules(terms: Mapping[str, Term]) -> dict[str, tuple[Term, Rule]]:
@@ -117,7 +140,10 @@ def build_game(
     make_repeatable(device)
     torch.manual_seed(mix("weights", seed, attempt))
     task = recipe.task.build(registry.tasks, data)
-    G, D = build_networks(recipe, data.shape, task.classes, device)
+    G, D = build_networks(recipe, data.shape, task.classes, device, task.shown)
+    if task.shown and recipe.augment.name != "none":
+        raise UserError(f"augment={recipe.augment.name} would move images away from what G was shown; set augment=none")
+    pairs = PairDealer(task, data, device, seed) if task.shown else None
     rules = build_rules(recipe.terms)
 
     def player(side: str, net: nn.Module, part: Part) -> Player:
@@ -135,6 +161,8 @@ def build_game(
         return Batch(to_float(batch.real.to(device, non_blocking=True)), cond)
 
     def deal(position: int, count: int) -> Batch:
+        if pairs:
+            return pairs.train(position, count)
         return batch_of(data.train[endless_order(len(data.train), seed, position, count)])
 
     g = player("g", G, recipe.optimizer.generator)
@@ -147,7 +175,7 @@ def build_game(
         loss=recipe.loss.build(registry.losses),
         augment=recipe.augment.build(registry.augmentations),
         deal=deal,
-        unseen=lambda count: batch_of(data.heldout[:count]),
+        unseen=pairs.heldout if pairs else lambda count: batch_of(data.heldout[:count]),
         z_shape=G.z_shape,
         class_counts=tuple(data.class_counts) if task.classes else (),
         device=device,

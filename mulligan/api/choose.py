@@ -16,7 +16,7 @@ import torch
 
 from mulligan.api.build import build_game, pick_device, pick_precision
 from mulligan.api.plan import images_per_second
-from mulligan.core.recipe import Recipe, typed
+from mulligan.core.recipe import FROM_NOISE, Recipe, typed
 from mulligan.data import Data, open_data
 from mulligan.data.points import MIXTURES
 from mulligan.engine.memory import memory_size, peak_memory
@@ -48,8 +48,11 @@ def inspect(
     return open_data(data, size=size, labels=labels, channels=channels, max_bad=max_bad, fit=fit)
 
 
-def begin_with(data: str | Path) -> str:
-    """The recipe that choices start from."""
+def begin_with(data: str | Path, settings: Mapping[str, Any] | None = None) -> str:
+    """The recipe that choices start from, by the data, and by the task if the user set one."""
+    task = (settings or {}).get("task", FROM_NOISE[0])
+    if (task.get("name") if isinstance(task, Mapping) else task) not in FROM_NOISE:
+        return "restore"
     return "points" if data in MIXTURES else "digits"
 
 
@@ -67,8 +70,11 @@ def choose(
     recipe: Recipe, data: Data, *, device: torch.device, seed: int, own: Collection[str] = ()
 ) -> tuple[Recipe, list[Choice]]:
     """The recipe made to fit, and what was changed in it. `own` are the paths that the user set."""
-    if len(data.shape) != 3:
-        return recipe, []  # points are small enough for what they begin with
+    if len(data.shape) != 3 or recipe.from_images:
+        return (
+            recipe,
+            [],
+        )  # points are small enough for what they begin with; making images from images does with little
     chosen: list[Choice] = []
 
     def free(*paths: str) -> bool:

@@ -57,8 +57,8 @@ def judged(
     judge = Judge(data, features, device, split=split, num_fake=samples, seed=seed)
     count = fewest([fakes], judge)
     seen = judge.look(fakes.draw(count, seed), keep=set(groups) != {"quality"})
-    protocol = dataclasses.replace(judge.protocol, num_fake=count, checkpoint=fakes.name)
-    result: dict[str, Any] = {"metrics": measure(judge.real, seen.features, k=protocol.k) | seen.modes}
+    protocol = dataclasses.replace(judge.protocol, num_fake=count, checkpoint=fakes.name, pairs=fakes.task)
+    result: dict[str, Any] = {"metrics": measure(judge.real, seen.features, k=protocol.k) | seen.modes | fakes.beside()}
     if fakes.classes and fakes.classes == list(data.classes):
         result["classes"], means = of_classes(judge, seen, fakes.classes)
         result["metrics"] |= means

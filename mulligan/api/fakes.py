@@ -25,6 +25,8 @@ class Fakes:
     draw: Callable[[int, int], Blocks]
     fingerprint: str = ""  # of images; "" where they are made on demand
     trained_on: Data | None = None  # by whoever made them, where that is known
+    task: str = ""  # where they are made from held-out images
+    beside: Callable[[], dict[str, float]] = dict  # numbers of those that were drawn, beside these images
 
 
 def images_as_fakes(data: Data) -> Fakes:

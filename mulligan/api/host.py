@@ -85,7 +85,7 @@ class Host:
         self.board.image("samples", look, state.images)
 
         judge = self.plan.judge
-        measured = judge.measure(self.game.ema.net, class_counts=self.game.class_counts)
+        measured = judge.measure(self.game.ema.net, class_counts=self.game.class_counts, unseen=self.game.unseen)
         watched = {"d/memory": exact(memorised(self.game)), "g/noise": exact(noise_heard(self.game))}
         row = {"attempt": state.attempt, "images": state.images, **measured, **watched}
         state.metrics.append(row)

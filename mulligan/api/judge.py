@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from mulligan.api.fakes import BLOCK, Blocks
 from mulligan.api.features import feature_net
+from mulligan.api.pairs import Compared
+from mulligan.core.batch import Batch
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part
 from mulligan.core.seeding import mix
@@ -45,11 +47,12 @@ class Judge:
         num_fake: int | None = None,
         most: int = MOST,  # real images
         seed: int = 0,
+        pairs: str = "",  # the task, where G makes images from held-out ones
     ) -> None:
         self.device = device
         part, self.net = feature_net(features, data, device)
         self.data = data
-        self.names = (*METRICS, "kid_se", *data.measures)  # of what it measures
+        self.names = (*METRICS, "kid_se", *data.measures, *(["psnr"] if pairs else []))  # of what it measures
         indices, split = real_indices(data, split, most)
         self.indices = indices
         self.real = self.features_of(data, indices)
@@ -64,14 +67,25 @@ class Judge:
             data=data.name,
             data_fingerprint=data.fingerprint,
             seed=seed,
+            pairs=pairs,
         )
 
-    def measure(self, G: nn.Module, *, class_counts: Sequence[int] = ()) -> dict[str, float]:
-        """Metrics of samples of G, always the same ones; also the modes they are at, of data that has such."""
+    def measure(
+        self, G: nn.Module, *, class_counts: Sequence[int] = (), unseen: Callable[..., Batch] | None = None
+    ) -> dict[str, float]:
+        """Metrics of samples of G, always the same ones; also the modes they are at, of data that has such.
+
+        Where G makes images from others, `unseen` deals held-out ones, and how near it comes to them is measured too.
+        """
         told = self.protocol
-        blocks = draw(G, told.num_fake, seed=mix("judge", told.seed), class_counts=class_counts, device=self.device)
-        seen = self.look(blocks)
-        return measure(self.real, seen.features, k=told.k) | seen.modes
+        held = Compared(unseen) if told.pairs and unseen else None
+        blocks = draw(
+            G, told.num_fake, seed=mix("judge", told.seed), class_counts=class_counts,
+            shown=held and held.shown, device=self.device,
+        )  # fmt: skip
+        seen = self.look(held.watch(blocks) if held else blocks)
+        near = {"psnr": held.psnr()} if held else {}
+        return measure(self.real, seen.features, k=told.k) | seen.modes | near
 
     def features_of(self, data: Data, indices: np.ndarray) -> Tensor:
         """(N, D), of images of any data set of the same shape."""

@@ -12,6 +12,8 @@ import torch
 
 from mulligan.api.build import build_game, parameters_of, pick_device, pick_precision
 from mulligan.api.judge import MOST_AT_A_LOOK, Judge
+from mulligan.core import registry
+from mulligan.core.batch import Shown
 from mulligan.core.recipe import Recipe
 from mulligan.core.seeding import mix
 from mulligan.data import Data
@@ -20,9 +22,11 @@ from mulligan.engine.guard import remedied
 from mulligan.engine.loop import Game, State, play_step
 from mulligan.engine.memory import peak_memory
 from mulligan.use.sample import draw
+from mulligan.use.translation import translated
 
 CALIBRATE = 3.0  # seconds of steps timed to turn minutes into images
 GRID, CLOUD = 64, 2_048  # samples of fixed noise in a grid of pictures, in a plot of points
+ROWS = 24  # pictures made from others in a grid, each between what was shown and what was wanted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Plan:
     budget_images: int
     guard: str = "on"
     by_class: bool = False
+    shown: Shown | None = None  # the image that G is shown, where it is
     parameters: dict[str, int] = dataclasses.field(default_factory=dict)
     images_per_second: float | None = None
     seconds: float | None = None
@@ -93,10 +98,11 @@ def prepare(
     """
     on = pick_device(device)
     precision = pick_precision(recipe.precision, on)
+    shown = recipe.task.build(registry.tasks, data).shown
     plan = Plan(
         recipe,
         data,
-        Judge(data, features, on, most=MOST_AT_A_LOOK, seed=seed),
+        Judge(data, features, on, most=MOST_AT_A_LOOK, seed=seed, pairs=recipe.task.name if shown else ""),
         on,
         precision,
         seed,
@@ -107,6 +113,7 @@ def prepare(
     plan = dataclasses.replace(
         plan,
         by_class=bool(game.class_counts),
+        shown=shown,
         parameters={"generator": parameters_of(game.g.net), "discriminator": parameters_of(game.d.net)},
     )
     if budget_images and not timed:
@@ -115,7 +122,7 @@ def prepare(
     if timed or recipe.budget.minutes is not None:
         rate = images_per_second(game)
         begun = time.monotonic()
-        plan.judge.measure(game.ema.net, class_counts=game.class_counts)
+        plan.judge.measure(game.ema.net, class_counts=game.class_counts, unseen=game.unseen)
         draw_grid(game, seed)
         per_look = 1.2 * (time.monotonic() - begun)  # and what it takes to write it all down
         fixed = begun - started + per_look + 2.0  # spent already, and the report at the end
@@ -142,7 +149,13 @@ def images_per_second(game: Game, seconds: float = CALIBRATE) -> float:
 
 
 def draw_grid(game: Game, seed: int) -> torch.Tensor:
-    """The same noise and classes at every look: uint8 (GRID, C, H, W), or points (CLOUD, 2)."""
-    count = GRID if game.deal(0, 1).real.ndim == 4 else CLOUD
+    """The same noise and classes at every look: uint8 (GRID, C, H, W), or points (CLOUD, 2).
+
+    Where G makes pictures from others: what it was shown, what it made and what was wanted, (ROWS, C, H, 3 W).
+    """
+    beginning = game.deal(0, 1)
+    if beginning.cond is not None and beginning.cond.is_floating_point():
+        return translated(game.ema.net, game.unseen, ROWS, seed=mix("grid", seed), device=game.device)
+    count = GRID if beginning.real.ndim == 4 else CLOUD
     blocks = draw(game.ema.net, count, seed=mix("grid", seed), class_counts=game.class_counts, device=game.device)
     return torch.cat([images for images, _ in blocks])

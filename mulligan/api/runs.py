@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from mulligan.api.build import build_networks, load_parts, pick_device
 from mulligan.api.evaluation import judged
 from mulligan.api.fakes import Blocks, Fakes
+from mulligan.api.pairs import Compared, PairDealer
+from mulligan.core import registry
+from mulligan.core.batch import Shown
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Recipe
 from mulligan.core.run import RunFolder, read_json
@@ -49,6 +52,12 @@ class Run:
         """Names of the classes that G is told; [] where it is told none."""
         return self.description["data"]["classes"] if self.description["by_class"] else []
 
+    @property
+    def shown(self) -> Shown | None:
+        """The image that G makes its own from, if it does."""
+        told = self.description.get("shown")
+        return Shown(**told) if told else None
+
     @functools.cached_property
     def checkpoint(self) -> checkpoint.Checkpoint:
         """The best checkpoint, or the last where none was judged yet or `which` is "last"."""
@@ -64,7 +73,7 @@ class Run:
     def G(self) -> nn.Module:
         """The moving average of the generator, ready to sample: `G(z, cond)` -> images in [-1, 1]."""
         shape = tuple(self.description["data"]["shape"])
-        G, _ = build_networks(self.recipe, shape, len(self.classes), self.device)
+        G, _ = build_networks(self.recipe, shape, len(self.classes), self.device, self.shown)
         try:
             G.load_state_dict(checkpoint.unflatten("ema", self.checkpoint.tensors))
         except RuntimeError as error:
@@ -84,15 +93,25 @@ class Run:
         raise UserError(f"class {name!r} is not one of {', '.join(self.classes)}")
 
     def draw(
-        self, n: int, *, seed: int = 0, class_: str | int | None = None, truncation: float = 1.0
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        class_: str | int | None = None,
+        truncation: float = 1.0,
+        held: Compared | None = None,
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Blocks of samples as they are made: uint8 (b, C, *space), and their class ids or None."""
+        """Blocks of samples as they are made: uint8 (b, C, *space), and their class ids or None.
+
+        Where G makes images from others, these are held-out ones of its data, which have to be there.
+        """
         if n < 1:
             raise UserError(f"-n {n}: at least 1")
         counts = self.description["data"]["class_counts"] if self.classes else ()
+        held = held or (Compared(self.pairs.heldout) if self.shown else None)
         return draw(
             self.G, n, seed=seed, class_counts=counts, wanted=self.class_id(class_), truncation=truncation,
-            device=self.device,
+            shown=held and held.shown, device=self.device,
         )  # fmt: skip
 
     def sample(
@@ -125,15 +144,30 @@ class Run:
             )
         return data
 
+    @functools.cached_property
+    def pairs(self) -> PairDealer:
+        """Images of its data as G is shown them, and as they are."""
+        data = self.open_data()
+        task = self.recipe.task.build(registry.tasks, data)
+        return PairDealer(task, data, self.device, self.description["seed"])
+
     def fakes(self) -> Fakes:
-        """Samples of it, to be judged."""
+        """Samples of it, to be judged; where they are made from held-out images, also beside these."""
+        held = Compared(self.pairs.heldout) if self.shown else None
 
         def blocks(count: int, seed: int) -> Blocks:
-            return self.draw(count, seed=mix("judge", seed))
+            made = self.draw(count, seed=mix("judge", seed), held=held)
+            return held.watch(made) if held else made
 
-        maker = f"{self.path.name} after {self.checkpoint.state['images']:,} images"
-        shape = tuple(self.description["data"]["shape"])
-        return Fakes(maker, shape, self.classes, None, blocks, trained_on=self.open_data())
+        return Fakes(
+            name=f"{self.path.name} after {self.checkpoint.state['images']:,} images",
+            shape=tuple(self.description["data"]["shape"]),
+            classes=self.classes,
+            count=None,
+            draw=blocks,
+            trained_on=self.open_data(),
+            **({"task": self.recipe.task.name, "beside": lambda: {"psnr": held.psnr()}} if held else {}),
+        )
 
     def evaluate(
         self, *, features: str = "auto", split: str = "heldout", samples: int | None = None, seed: int = 0

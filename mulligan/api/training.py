@@ -43,6 +43,11 @@ class DataOptions:
     channels: int | None = None
     max_bad: float = 0.10
     fit: int | None = None
+    pairs: bool = False
+
+    def as_asked(self) -> dict[str, Any]:
+        """As run.json has it; `pairs` only where it says something, so that runs from before there were any go on."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "pairs" or value}
 
 
 @kept_memory()
@@ -80,15 +85,16 @@ def train(
         OSError: full disk or read-only folder; the run so far is kept.
     """
     started = time.monotonic()
-    wanted = with_budget(recipe_named(recipe or begin_with(data), settings), minutes, images, epochs, converge)
-    if recipe is None:
-        options = _fitting(options, device)
+    wanted = with_budget(
+        recipe_named(recipe or begin_with(data, settings), settings), minutes, images, epochs, converge
+    )
+    options = _fitting(options, device, wanted, chosen=recipe is None)
     path = Path(data)
     spec = str(path.absolute()) if path.exists() and data not in BUILT_IN else str(data)  # found from anywhere later
     asked = json.loads(
         json.dumps(
             {
-                "data": {"spec": spec, **dataclasses.asdict(options)},
+                "data": {"spec": spec, **options.as_asked()},
                 "recipe": wanted.as_json(),
                 "choose": recipe is None,
                 "seed": seed,
@@ -166,9 +172,11 @@ def dry_run(
 ) -> dict[str, Any]:
     """What `train` with the same arguments would do, as JSON: recipe, sizes, time and memory. Writes no run."""
     started = time.monotonic()
-    wanted = with_budget(recipe_named(recipe or begin_with(data), settings), minutes, images, epochs, converge)
+    wanted = with_budget(
+        recipe_named(recipe or begin_with(data, settings), settings), minutes, images, epochs, converge
+    )
     chosen: list[Choice] = []
-    images_of = _open(str(data), options if recipe else _fitting(options, device), quiet)
+    images_of = _open(str(data), _fitting(options, device, wanted, chosen=recipe is None), quiet)
     if recipe is None:
         wanted, chosen = choose(wanted, images_of, device=pick_device(device), seed=seed, own=settings or ())
     plan = prepare(
@@ -189,8 +197,11 @@ def dry_run(
     }
 
 
-def _fitting(options: DataOptions, device: str) -> DataOptions:
-    """Where no size is given, one that can be learnt in the time there usually is."""
+def _fitting(options: DataOptions, device: str, recipe: Recipe, *, chosen: bool) -> DataOptions:
+    """As the task has it; where neither size nor recipe is given, a size that can be learnt in the time there is."""
+    options = dataclasses.replace(options, pairs=recipe.task.name == "pairs")
+    if not chosen:
+        return options
     return options if options.size else dataclasses.replace(options, fit=SIDE[pick_device(device).type])
 
 
@@ -264,6 +275,7 @@ def _description(
         "device": str(plan.device),
         "precision": plan.precision,
         "by_class": plan.by_class,
+        "shown": plan.shown and plan.shown._asdict(),
         "data": {
             "spec": asked["data"]["spec"],
             "name": data.name,

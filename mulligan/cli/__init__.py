@@ -11,6 +11,7 @@ import sys
 import click
 
 from mulligan import __version__
+from mulligan.cli.applying import apply
 from mulligan.cli.browsing import completion, zoo
 from mulligan.cli.judging import compare, evaluate, study
 from mulligan.cli.training import diagnose, inspect, train
@@ -52,5 +53,5 @@ def cli() -> None:
     """
 
 
-for verb in (train, sample, evaluate, compare, study, diagnose, inspect, zoo, completion):
+for verb in (train, sample, apply, evaluate, compare, study, diagnose, inspect, zoo, completion):
     cli.add_command(verb)

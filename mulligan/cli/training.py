@@ -26,6 +26,7 @@ from mulligan.cli.words import (
 @click.argument("data")
 @click.option("--out", type=RUN, help="Run folder; by default a new one under runs/. The same command again resumes.")
 @click.option("--recipe", help="Name (see `mulligan zoo`) or a .json file.  [default: chosen to fit]")
+@click.option("--task", help="inpaint, denoise, deblur, superres, colour, jpeg, pairs: images from images; by-class.")
 @click.option("--minutes", type=float, help="Stop after this time,")
 @click.option("--images", type=int, help="or after this many images shown to the discriminator,")
 @click.option("--epochs", type=float, help="or after this many passes over the data, whichever comes first.")
@@ -46,15 +47,15 @@ from mulligan.cli.words import (
 @click.option("--quiet", is_flag=True, help="No progress line.")
 @data_options
 def train(
-    data: str, out: Path | None, recipe: str | None, minutes: float | None, images: int | None, epochs: float | None,
-    converge: bool, seed: int, settings: tuple[str, ...], features: str, device: str, guard: str, dry_run: bool,
-    as_json: bool, quiet: bool, size: Any, labels: bool, channels: str | None, max_bad: float,
+    data: str, out: Path | None, recipe: str | None, task: str | None, minutes: float | None, images: int | None,
+    epochs: float | None, converge: bool, seed: int, settings: tuple[str, ...], features: str, device: str, guard: str,
+    dry_run: bool, as_json: bool, quiet: bool, size: Any, labels: bool, channels: str | None, max_bad: float,
 ) -> int:  # fmt: skip
     """Train on DATA: "digits", "stacked", "ring", "grid", a folder or zip of images, an .npz, or an IDX file."""
     from mulligan import api
     from mulligan.core.recipe import parse_setting, typed
 
-    changes = dict(map(parse_setting, settings))
+    changes = ({"task": task} if task else {}) | dict(map(parse_setting, settings))
     if labels and "task" not in changes:
         changes["task"] = "by-class"
     common = {

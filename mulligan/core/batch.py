@@ -18,6 +18,13 @@ class Batch(NamedTuple):
     cond: Tensor | None  # what G is told: None, class ids (B,), an image, ...
 
 
+class Shown(NamedTuple):
+    """An image that G is shown, to make one from: how it lies on the channels of `cond`, (B, channels, *space)."""
+
+    channels: int
+    mask: bool = False  # the last of them is 1 where the image is to be made, 0 where it is known and stays
+
+
 class Judgement(NamedTuple):
     """What D says. Larger logit = more real, everywhere."""
 

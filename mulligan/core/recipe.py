@@ -20,6 +20,7 @@ from mulligan.core import registry
 from mulligan.core.errors import UserError, unknown
 
 SHAPES = ("cosine", "linear")
+FROM_NOISE = ("unconditional", "by-class", "by-class-if-labelled")  # all other tasks are to make images from images
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,11 @@ class Recipe:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.batch % self.accumulate:
             raise ValueError(f"batch={self.batch} must be a multiple of accumulate={self.accumulate}")
+
+    @property
+    def from_images(self) -> bool:
+        """Whether G is shown an image to make its own from."""
+        return self.task.name not in FROM_NOISE
 
     def resolve(self) -> Recipe:
         """The same recipe with every option stated. Raises UserError for a name or value that no part takes."""

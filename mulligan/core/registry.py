@@ -78,6 +78,7 @@ def options_of(part: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 # Context (positional) arguments each kind is built with, and what comes out:
+# (where an image is shown to them, networks are also given a `Shown`)
 generators: Registry = Registry("generator")  # (shape, classes) -> nn.Module: G(z, cond) -> fake, with G.z_shape
 discriminators: Registry = Registry("discriminator")  # (shape, classes) -> nn.Module: D(x, cond) -> Judgement
 losses: Registry = Registry("loss")  # () -> Loss

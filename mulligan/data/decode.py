@@ -64,6 +64,16 @@ def read_pixels(file: IO[bytes], height: int, width: int, channels: int) -> np.n
         return fit(plain.transpose(turned) if turned is not None else plain, height, width, channels)
 
 
+def read_whole(file: IO[bytes]) -> np.ndarray:
+    """uint8 (H, W, C) at its own size, C as little as holds it all, upright. Raises as `read_header` does."""
+    with _open(file) as image:
+        image.load()
+        turned = TURNS.get(_orientation(image))
+        plain = _to_8_bit(image)
+        upright = plain.transpose(turned) if turned is not None else plain
+        return np.asarray(upright).reshape(upright.height, upright.width, -1)
+
+
 def fit(image: Image.Image, height: int, width: int, channels: int) -> np.ndarray:
     """An L, RGB or RGBA image to uint8 (height, width, channels) by RESIZE_RULE; what is transparent becomes white."""
     if image.size != (width, height):

@@ -17,6 +17,7 @@ from mulligan.data.cache import cache_root, ensure, require_space
 from mulligan.data.dataset import PIXELS, ImageData, load, save_about
 from mulligan.data.decode import CHANNELS, RESIZE_RULE
 from mulligan.data.files import ImageFiles, printable
+from mulligan.data.pairs import PairFiles, halved
 from mulligan.data.points import MIXTURES, PointData, open_points, refuse_picture_options
 from mulligan.data.sources import Progress, Source, Survey
 from mulligan.data.stacked import StackedData
@@ -35,6 +36,7 @@ def open_data(
     channels: int | None = None,
     max_bad: float = 0.10,
     fit: int | None = None,
+    pairs: bool = False,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> ImageData | PointData | StackedData:
@@ -49,6 +51,8 @@ def open_data(
         labels: sub-folders are classes. Arrays carry their labels anyway; without any, it is an error to ask for them.
         channels: 1, 3 or 4; by default what most images are.
         max_bad: share of the image files, 0 to 1, that may be unusable; they are listed in the check-up and skipped.
+        pairs: `spec` is a folder with sub-folders a and b whose files go by the same names, or one of pictures that
+            hold both side by side; sizes are those of one of a pair.
         cache: the cache folder; by default that of MULLIGAN_CACHE, or the user's.
         progress: called with (done, of how many) while decoding.
 
@@ -56,6 +60,10 @@ def open_data(
         UserError: nothing usable at `spec`, too much of it damaged, no labels where asked for, an option out of range,
             a cache that cannot be written.
     """
+    if pairs and (spec in BUILT_IN or labels):
+        raise UserError(
+            f"{spec}: --task pairs takes a folder with a/ and b/, or one of pictures side by side, no labels"
+        )
     if spec in MIXTURES:
         refuse_picture_options(str(spec), size=size, channels=channels)
         return open_points(str(spec), labels=labels)
@@ -70,7 +78,8 @@ def open_data(
         raise UserError(f"--channels {channels}: valid: {', '.join(map(str, CHANNELS))}")
     if not 0 <= max_bad <= 1:
         raise UserError(f"--max-bad {max_bad}: a share of the files, 0 to 1")
-    source = find(spec, labels)
+    source = PairFiles(Path(spec).expanduser().absolute()) if pairs else find(spec, labels)
+    target = (target[0], 2 * target[1]) if target and pairs else target
     asked = repr((FORMAT, source.kind, str(source.path), source.stamp, target, channels, *([fit] if fit else [])))
     key = hashlib.blake2b(asked.encode(), digest_size=12).hexdigest()
     folder = cache_root(cache) / f"{source.kind}-{key}"
@@ -84,7 +93,7 @@ def open_data(
     checkup.refuse_too_bad(str(source.path), data.checkup.files, data.checkup.unreadable, max_bad)
     if labels and not data.classes:
         raise UserError(f"{spec}: --labels was given, and there are none in it")
-    return data
+    return halved(data) if pairs else data
 
 
 def _checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -34,7 +34,7 @@ class Game:
     loss: Loss
     augment: Augmentation
     deal: Callable[[int, int], Batch]  # (position in the endless order, how many) -> a batch on the device
-    unseen: Callable[[int], Batch]  # (how many, at most) -> held-out images, on the device
+    unseen: Callable[..., Batch]  # (how many, at most) -> held-out images, on the device; of pairs, also from which
     z_shape: tuple[int, ...]
     class_counts: tuple[int, ...]  # how often the data has each class that G is told; () when it is told none
     device: torch.device

@@ -26,6 +26,8 @@ def memorised(game: Game, count: int = 256) -> float:
 @torch.no_grad()
 def noise_heard(game: Game, count: int = 64) -> float:
     """How much G's pictures of one class differ, over how much real images differ: 0 if it is deaf to its noise."""
+    if not torch.Size(game.z_shape).numel():
+        return 1.0  # nothing to hear
     real = game.deal(0, count)
     told = None if real.cond is None else real.cond[:1].expand(count, *real.cond.shape[1:])
     dice = torch.Generator().manual_seed(0)

@@ -99,7 +99,9 @@ def weaker_penalty(recipe: Recipe) -> Settings | None:
 
 @remedy("augmentation", "D is shown images, real and generated, that are shifted, recoloured and partly covered")
 def augmentation(recipe: Recipe) -> Settings | None:
-    return {"augment": "diffaugment"} if recipe.augment.name == "none" else None
+    if recipe.augment.name != "none" or recipe.from_images:  # which must lie as what G was shown does
+        return None
+    return {"augment": "diffaugment"}
 
 
 @remedy("no momentum", "Adam without momentum")
@@ -133,7 +135,8 @@ def by_the_book(recipe: Recipe) -> Settings:
     rates = [min(max(start_of(rate), 1e-4), 2e-3) for rate in _rates(recipe).values()]
     rate = math.sqrt(rates[0] * rates[1])
     adam = {"name": "adam", "lr": f"cosine({rate:.4g}, 0)", "beta1": 0.0, "beta2": 0.99}
-    terms = {f"terms.{name}": "none" for name in recipe.terms if name != "r1"}
+    gone = [] if recipe.from_images else [name for name in recipe.terms if name != "r1"]  # likeness has to stay
+    terms = {f"terms.{name}": "none" for name in gone}
     return {
         **terms, "loss": "nonsaturating", "d_turns": 1, "terms.r1.weight": 0.5, "terms.r1.every": 8,
         "optimizer.generator": adam, "optimizer.discriminator": adam,

@@ -47,6 +47,7 @@ class Protocol:
     checkpoint: str = ""  # the fakes' maker; "" for fakes that came as images
     bits: int = 8  # of a pixel
     k: int = 5  # neighbours, of precision, recall, density and coverage
+    pairs: str = ""  # the task, where fakes were made from the held-out images, which they are also compared with
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -57,5 +58,5 @@ class Protocol:
         return (
             f"{self.num_fake:,} fakes (seed {self.seed}){maker} against {self.num_real:,} {self.split} images "
             f"of {self.data} ({self.data_fingerprint}); features {self.features} ({self.features_stamp}), "
-            f"{self.resize}, {self.bits} bit; k={self.k}"
+            f"{self.resize}, {self.bits} bit; k={self.k}" + (f"; {self.pairs} of the same images" if self.pairs else "")
         )

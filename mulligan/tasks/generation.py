@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from torch import Tensor
+from torch import Generator, Tensor
 
-from mulligan.core.batch import Batch
+from mulligan.core.batch import Batch, Shown
 from mulligan.core.errors import UserError
 from mulligan.core.registry import tasks
 
@@ -18,6 +18,7 @@ class Records(Protocol):
     """What a task asks of a data set."""
 
     name: str
+    shape: tuple[int, ...]
     classes: list[str]
 
     def images(self, indices: np.ndarray) -> Tensor: ...
@@ -26,10 +27,18 @@ class Records(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """What G is told: `classes` (0: nothing), and how records become a batch (uint8 images, on the CPU)."""
+    """What G is told: `classes` (0: nothing), and how records become a batch (uint8 images, on the CPU).
+
+    Where it is told an image, `shown` says of what kind, and one of three things gives it: the batch itself, as uint8;
+    `corrupt`, from (B, C, H, W) in [-1, 1] on any device and dice of that device; and for a photo that somebody brings,
+    `see`, from (1, C, H, W) and a mask (1, 1, H, W) that is 1 in holes, or None.
+    """
 
     classes: int
     batch: Callable[[np.ndarray], Batch]
+    shown: Shown | None = None
+    corrupt: Callable[[Tensor, Generator], Tensor] | None = None
+    see: Callable[[Tensor, Tensor | None], Tensor] | None = None
 
 
 @tasks.register()

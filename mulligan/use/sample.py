@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -51,15 +51,20 @@ def draw(
     class_counts: Sequence[int] = (),
     wanted: int | None = None,
     truncation: float = 1.0,
+    shown: Callable[[int, int], Tensor] | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Blocks of at most `CHUNK` samples on the CPU, uint8 images or float points, and their class ids (b,) or None."""
+    """Blocks of at most `CHUNK` samples on the CPU, uint8 images or float points, and their class ids (b,) or None.
+
+    `shown(from which, how many)` is what G is shown for samples, where it makes them from images.
+    """
     if not 0.0 < truncation <= 1.0:
         raise UserError(f"truncation={truncation} must be above 0 and at most 1 (1: none)")
     G.eval()
     for start in range(0, n, CHUNK):
         z = torch.stack([noise_at(seed, i, G.z_shape, truncation) for i in range(start, start + CHUNK)])
-        cond = classes_for(seed, start, CHUNK, class_counts, wanted)
+        ids = classes_for(seed, start, CHUNK, class_counts, wanted)
+        cond = shown(start, CHUNK) if shown else ids
         fake = G(z.to(device), None if cond is None else cond.to(device))
         keep = min(CHUNK, n - start)
-        yield to_records(fake[:keep]).cpu(), None if cond is None else cond[:keep]
+        yield to_records(fake[:keep]).cpu(), None if ids is None else ids[:keep]

@@ -1,0 +1,40 @@
+"""The verb that uses a trained model on photos: apply."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from mulligan.cli.words import OK, RUN, USER_ERROR, print_json
+
+
+@click.command()
+@click.argument("run", type=RUN)
+@click.argument("photos", type=RUN, nargs=-1, required=True)
+@click.option("--out", type=RUN, required=True, help="Folder for the results, as PNG.")
+@click.option("--mask", type=RUN, help="White where PHOTOS have holes, or a folder of such by the names of PHOTOS.")
+@click.option("--samples", type=int, default=1, show_default=True, help="Results for each, where the run hears noise.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--checkpoint", "which", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@click.option("--device", default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress line.")
+def apply(
+    run: Path, photos: tuple[Path, ...], out: Path, mask: Path | None, samples: int, seed: int, which: str, device: str,
+    as_json: bool, quiet: bool,
+) -> int:  # fmt: skip
+    """Fill in, clean, enlarge or translate PHOTOS, files or folders of any size, with RUN trained by --task."""
+    from mulligan import api
+
+    model = api.load(run, device=device, which=which)
+    result = api.apply(model, photos, out, mask=mask, samples=samples, seed=seed, quiet=quiet)
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        speed = result.photos / max(result.seconds, 1e-9)
+        print(f"{result.photos:,} photos in {result.seconds:.1f} s, {speed:.3g} a second, into {out}")
+    for name, why in result.failed:
+        print(f"mulligan: {name}: {why}", file=sys.stderr)
+    return USER_ERROR if result.failed else OK

@@ -1,0 +1,88 @@
+"""`patch`: D judges every patch of a picture beside what G was shown of it (Isola 2017, arXiv 1611.07004, sec. 3.2).
+
+Legend: B batch, C image channels, S channels that are shown, H W image size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from mulligan.core.batch import Judgement, Shown
+from mulligan.core.errors import UserError
+from mulligan.core.registry import discriminators
+from mulligan.models.unet import NORMS, Norm, initialise, refuse_odd_sight
+
+SMALLEST = 8  # pixels of a side that anything is judged at
+
+
+class Patches(nn.Module):
+    """Strided convolutions, one that is not, and a logit a patch."""
+
+    def __init__(self, inputs: int, width: int, strides: int, norm: Norm, spectral: bool) -> None:
+        super().__init__()
+        kept = spectral_norm if spectral else (lambda layer: layer)
+        self.layers = nn.ModuleList()
+        for index in range(strides + 1):
+            outputs = min(8, 2**index) * width
+            stride = (
+                {"kernel_size": 4, "stride": 2, "padding": 1} if index < strides else {"kernel_size": 3, "padding": 1}
+            )
+            conv = kept(nn.Conv2d(inputs, outputs, **stride))  # type: ignore[arg-type]
+            normed = [NORMS[norm](outputs)] if index and norm != "none" else []
+            self.layers.append(nn.Sequential(conv, *normed, nn.LeakyReLU(0.2)))
+            inputs = outputs
+        self.logit = kept(nn.Conv2d(inputs, 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(B, C + S, H, W) -> logits (B, h, w), and what was seen on the way."""
+        seen = []
+        for layer in self.layers:
+            x = layer(x)
+            seen.append(x)
+        return self.logit(x).squeeze(1), seen
+
+
+@discriminators.register("patch")
+class PatchDiscriminator(nn.Module):
+    """One head, or one at each of several scales, every one half as fine (Wang 2018, arXiv 1711.11585, sec. 3.2)."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        shown: Shown | None = None,
+        *,
+        width: int = 64,  # channels after the first convolution, doubled at each, at most 8 times as many
+        strides: int = 3,  # 3: patches of 62x62 pixels; 2: of 30x30; 1: of 14x14
+        norm: Norm = "batch",
+        spectral: bool = False,  # spectral norm on every convolution
+        scales: int = 1,  # heads
+    ) -> None:
+        super().__init__()
+        told = refuse_odd_sight("patch", shape, classes, shown)
+        if strides < 1 or scales < 1:
+            raise UserError(f"discriminator.strides={strides} and discriminator.scales={scales} must be at least 1")
+        if min(shape[1:]) >> (scales - 1 + strides) < 1 or (min(shape[1:]) >> (scales - 1) < SMALLEST and scales > 1):
+            raise UserError(
+                f"patch: {shape[1]}x{shape[2]} is too small for strides={strides} and scales={scales}; "
+                "set discriminator.strides or discriminator.scales lower, or train on larger images with --size"
+            )
+        self.heads = nn.ModuleList(
+            Patches(shape[0] + told.channels, width, strides, norm, spectral) for _ in range(scales)
+        )
+        initialise(self, 0.0 if spectral else 0.02)
+
+    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+        """x (B, C, H, W), cond (B, S, H, W) -> as many logits as there are scales, each (B, h, w)."""
+        assert cond is not None
+        both = torch.cat([x, cond.to(x.dtype)], 1)
+        logits, features = [], []
+        for index, head in enumerate(self.heads):
+            both = F.avg_pool2d(both, 2, ceil_mode=True) if index else both
+            logit, seen = head(both)
+            logits.append(logit)
+            features += seen
+        return Judgement(logits, features)

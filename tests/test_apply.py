@@ -1,0 +1,214 @@
+"""A trained model on photos of any size and kind, from the command line and from Python."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import mulligan.api as mg
+from mulligan.core.batch import Shown
+from mulligan.core.errors import UserError
+from mulligan.models.unet import Translator, UNetGenerator
+from mulligan.use.apply import applied, spans
+
+TINY = {"generator.width": 8, "discriminator.width": 4, "batch": 4}
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "colours.npz"
+    np.savez(path, images=np.random.default_rng(0).integers(0, 255, (24, 16, 16, 3), dtype=np.uint8))
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, colours: Path) -> dict[str, mg.Run]:
+    """A few steps of each kind of task there is for apply."""
+    out = tmp_path_factory.mktemp("runs")
+    greys = out / "greys.npz"
+    np.savez(greys, images=np.random.default_rng(0).integers(0, 255, (24, 16, 16), dtype=np.uint8))
+    kinds = {
+        "grey": (greys, {"task": "inpaint"}),
+        "inpaint": (colours, {"task": "inpaint", "generator.z": 4}),
+        "superres": (colours, {"task": "superres", "task.scale": 2}),
+        "colour": (colours, {"task": "colour"}),
+    }
+    return {
+        name: mg.train(
+            data, out=out / name, images=16, settings={**settings, **TINY}, quiet=True, features="random", guard="off"
+        )
+        for name, (data, settings) in kinds.items()
+    }
+
+
+def photo(path: Path, width: int, height: int, mode: str = "RGB", **how: object) -> Path:
+    shape = (height, width, {"L": 1, "RGB": 3, "RGBA": 4}[mode])
+    pixels = np.random.default_rng(1).integers(0, 255, shape, dtype=np.uint8)
+    path.parent.mkdir(exist_ok=True, parents=True)
+    Image.fromarray(pixels[..., 0] if mode == "L" else pixels).save(path, **how)
+    return path
+
+
+def mask_for(path: Path, width: int, height: int) -> Path:
+    mask = np.zeros((height, width), np.uint8)
+    mask[height // 4 : -(-height // 2), width // 4 : -(-width // 2)] = 255
+    Image.fromarray(mask).save(path)
+    return path
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (17, 31), (64, 48), (900, 700)], ids=str)
+def test_known_pixels_are_the_photos_bit_for_bit(
+    runs: dict[str, mg.Run], size: tuple[int, int], tmp_path: Path
+) -> None:
+    shot, mask = photo(tmp_path / "a.png", *size), mask_for(tmp_path / "m.png", *size)
+    result = mg.apply(runs["inpaint"], [shot], tmp_path / "out", mask=mask)
+    assert not result.failed and result.photos == 1
+    before, after, known = pixels_of(shot), pixels_of(tmp_path / "out" / "a.png"), pixels_of(mask) == 0
+    assert after.shape == before.shape
+    assert (after[known] == before[known]).all()
+    assert (after[~known] != before[~known]).any()
+
+
+def test_several_samples_differ_in_the_hole_alone_and_are_repeatable(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+    shot, mask = photo(tmp_path / "a.png", 40, 30), mask_for(tmp_path / "m.png", 40, 30)
+    run = runs["inpaint"]
+    with torch.no_grad():
+        nn.init.normal_(run.G.noise.weight)
+        nn.init.normal_(run.G.last[1].weight, std=0.1)
+    for out in ("x", "y"):
+        mg.apply(run, [shot], tmp_path / out, mask=mask, samples=2)
+    one, two = (pixels_of(tmp_path / "x" / f"a-{k}.png") for k in (1, 2))
+    assert (one != two).any() and (pixels_of(tmp_path / "y" / "a-2.png") == two).all()
+    with pytest.raises(UserError, match=r"generator\.z"):
+        mg.apply(runs["superres"], [shot], tmp_path / "z", samples=2)
+
+
+def test_transparency_and_orientation_are_kept(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    turned = photo(tmp_path / "in" / "turned.jpg", 30, 20, exif=exif)
+    clear = photo(tmp_path / "in" / "clear.png", 11, 7, "RGBA")
+    result = mg.apply(runs["superres"], [tmp_path / "in"], tmp_path / "out")
+    assert not result.failed
+    assert pixels_of(tmp_path / "out" / "turned.png").shape == (60, 40, 3)
+    made = pixels_of(tmp_path / "out" / "clear.png")
+    assert made.shape == (14, 22, 4)
+    alpha = Image.fromarray(pixels_of(clear)[..., 3]).resize((22, 14), Image.Resampling.BICUBIC)
+    assert (made[..., 3] == np.asarray(alpha)).all() and turned.exists()
+
+
+def test_grey_and_colour(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+    grey, colour = photo(tmp_path / "g.png", 9, 9, "L"), photo(tmp_path / "c.png", 9, 9)
+    mask = mask_for(tmp_path / "m.png", 9, 9)
+    Image.open(grey).convert("RGB").save(tmp_path / "same.png")
+    result = mg.apply(runs["grey"], [grey, colour, tmp_path / "same.png"], tmp_path / "out", mask=mask)
+    assert [Path(name).name for name, _ in result.failed] == ["c.png"] and "grey" in result.failed[0][1]
+    assert (pixels_of(tmp_path / "out" / "g.png") == pixels_of(tmp_path / "out" / "same.png")).all()
+    mg.apply(runs["colour"], [grey], tmp_path / "out2")
+    assert pixels_of(tmp_path / "out2" / "g.png").shape == (9, 9, 3)
+
+
+@pytest.mark.parametrize("make", [UNetGenerator, Translator])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_tiles_show_no_seams(make: type, scale: int) -> None:
+    """What is made in tiles differs from what is made whole by less than a grey level, where tiles meet too."""
+    torch.manual_seed(0)
+    options = {"levels": 3, "kernel": 3, "std": 0.0} if make is UNetGenerator else {"blocks": 2, "std": 0.1}
+    G = make((3, 32, 32), 0, Shown(3), width=4, norm="none", residual=True, **options).eval()
+    for net in (G.last, G.up) if make is UNetGenerator else ():
+        for layer in net.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, std=0.1)
+    shot = torch.randint(0, 256, (3, 900 // scale, 1100 // scale), dtype=torch.uint8)
+
+    def see(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        return nn.functional.interpolate(x, scale_factor=scale, mode="nearest")
+
+    made = [
+        applied(G, shot, None, see=see, z=torch.zeros(1, 0), scale=scale, whole=whole).float() for whole in (0, 1 << 30)
+    ]
+    assert made[0].shape == (3, 900 // scale * scale, 1100 // scale * scale)
+    plain = see(shot[None].float(), None)[0]
+    assert (made[1] - plain).abs().mean() > 2, "it does something"
+    assert (made[0] - made[1]).abs().max() <= 1
+
+
+def test_spans_cover_a_side() -> None:
+    for side in (1, 64, 512, 513, 960, 961, 20_000):
+        tiles = spans(side, 512, 64)
+        assert tiles[0][0] == 0 and tiles[-1][1] == side
+        assert all(before - after == 64 for (_, before), (after, _) in pairwise(tiles))
+        assert all(begin % 64 == 0 and (end - begin > 64 or len(tiles) == 1) for begin, end in tiles)
+
+
+def test_a_panorama_takes_little_memory(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+    shot = photo(tmp_path / "wide.png", 20_000, 24, "L")
+    assert not mg.apply(runs["colour"], [shot], tmp_path / "out").failed
+    assert pixels_of(tmp_path / "out" / "wide.png").shape == (24, 20_000, 3)
+
+
+def test_bad_photos_do_not_stop_the_others(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    photo(folder / "a.png", 8, 8)
+    photo(folder / "a.jpg", 8, 8)
+    photo(folder / "b.png", 9, 8)
+    (folder / "c.png").write_bytes(b"nothing of the sort")
+    mask = mask_for(tmp_path / "m.png", 8, 8)
+    words = ["apply", runs["inpaint"].path, folder, tmp_path / "gone.png", "--mask", mask, "--out", tmp_path / "out"]
+    said = mulligan(*words, "--json", "--quiet")
+    assert said.returncode == 2
+    found = json.loads(said.stdout)
+    assert [Path(each["photo"]).name for each in found["failed"]] == ["b.png", "c.png", "gone.png"]
+    assert found["photos"] == 2 and len(said.stderr.strip().splitlines()) == 3
+    assert "9x8" in said.stderr and "Traceback" not in said.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "a.png.png"]
+
+
+def test_an_input_is_never_written_over(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+    shot = photo(tmp_path / "a.png", 8, 8)
+    before = shot.read_bytes()
+    result = mg.apply(runs["superres"], [shot], tmp_path)
+    assert "another --out" in result.failed[0][1] and shot.read_bytes() == before
+    if hasattr(os, "link"):
+        (tmp_path / "out").mkdir()
+        with contextlib.suppress(OSError):
+            os.link(shot, tmp_path / "out" / "a.png")
+            assert mg.apply(runs["superres"], [shot], tmp_path / "out").failed and shot.read_bytes() == before
+
+
+def test_masks_that_are_none(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+    shot = photo(tmp_path / "a.png", 8, 8)
+    Image.new("L", (8, 8)).save(tmp_path / "black.png")
+    run = runs["inpaint"]
+    assert "no hole" in mg.apply(run, [shot], tmp_path / "out", mask=tmp_path / "black.png").failed[0][1]
+    assert "gone.png" in mg.apply(run, [shot], tmp_path / "out", mask=tmp_path / "gone.png").failed[0][1]
+    (tmp_path / "masks").mkdir()
+    assert "holds no mask a.*" in mg.apply(run, [shot], tmp_path / "out", mask=tmp_path / "masks").failed[0][1]
+    mask_for(tmp_path / "masks" / "a.png", 8, 8)
+    assert not mg.apply(run, [shot], tmp_path / "out", mask=tmp_path / "masks").failed
+    with pytest.raises(UserError, match="--mask MASK"):
+        mg.apply(run, [shot], tmp_path / "out")
+    with pytest.raises(UserError, match="takes no --mask"):
+        mg.apply(runs["colour"], [shot], tmp_path / "out", mask=tmp_path / "black.png")
+
+
+def mulligan(*words: str | Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "mulligan", *map(str, words)], capture_output=True, text=True, timeout=120
+    )
