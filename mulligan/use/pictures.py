@@ -40,7 +40,7 @@ def grid(images: Tensor, columns: int | None = None, scale: int | None = None) -
     count, height, width, _ = array.shape
     columns = min(count, columns or math.ceil(math.sqrt(count)))
     rows = math.ceil(count / columns)
-    scale = scale or max(1, min(CELL // max(height, width), SHEET // (columns * width), SHEET // (rows * height)))
+    scale = scale or max(1, min(CELL // min(height, width), SHEET // (columns * width), SHEET // (rows * height)))
     array = _on_checks(array.repeat(scale, 1).repeat(scale, 2))
     cell_h, cell_w, channels = array.shape[1] + GUTTER, array.shape[2] + GUTTER, array.shape[3]
     cells = np.full((rows * columns, cell_h, cell_w, channels), NEUTRAL, np.uint8)
