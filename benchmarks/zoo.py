@@ -4,7 +4,8 @@
 
 A trial is `mulligan train` with a recipe, a data set and a seed, the guard off, so that failures show. Every trial is
 written to benchmarks/results/zoo.json when it ends; what is there, of the same recipe and budget, is not run again.
-Recipes with published sizes are left out. By default `stacked` is for a chosen few: --only names any, or `all`.
+Recipes with published sizes are left out, and those that make images from images. By default `stacked` is for a chosen
+few: --only names any, or `all`.
 
 grid: 25 Gaussians in a plane. Most networks make images only, so here all recipes have the dense networks of the recipe
 `points`, and augmentations are left out: what is compared is the game (loss, terms, optimizers, turns, batch, average).
@@ -53,7 +54,7 @@ SHOWN, COLUMNS, SHADES = 32, 8, 16  # samples in a picture, and its greys: it is
 
 
 def compared() -> list[Recipe]:
-    return [recipe for recipe in mg.recipes() if PUBLISHED not in recipe.about]
+    return [recipe for recipe in mg.recipes() if PUBLISHED not in recipe.about and not recipe.from_images]
 
 
 def on_points(recipe: Recipe) -> Recipe:
