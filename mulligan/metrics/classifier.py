@@ -45,31 +45,49 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
+Deal = Callable[[int], tuple[Tensor, Tensor]]  # step -> images, uint8 or in [-1, 1], and what goes with them
+
+
 def fitted(
     shape: tuple[int, int, int],
     classes: int,
-    deal: Callable[[int], tuple[Tensor, Tensor]],
+    deal: Deal,
     *,
     steps: int,
     seed: int,
     device: torch.device | str = "cpu",
 ) -> Classifier:
-    """A classifier trained for so many steps of AdamW, its rate up and down in one cycle.
+    """A classifier that has learnt for so many steps; `deal` gives each step's images and their classes (B,)."""
 
-    `deal(step)` gives the step's images, uint8 or float in [-1, 1], and their classes (B,). The same seed gives the
-    same weights to begin with.
+    def loss(net: Classifier, step: int) -> Tensor:
+        images, labels = deal(step)
+        return F.cross_entropy(net(to_float(images.to(device))), labels.to(device))
+
+    return taught(shape, classes, loss, steps=steps, seed=seed, device=device)
+
+
+def taught(
+    shape: tuple[int, int, int],
+    width: int,
+    loss: Callable[[Classifier, int], Tensor],
+    *,
+    steps: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Classifier:
+    """A net with a head `width` wide, after so many steps of AdamW on `loss(net, step)`, the rate up and down once.
+
+    The same seed gives the same weights to begin with.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix("classifier", seed))
-        net = Classifier(shape, classes)
+        net = Classifier(shape, width)
     net = net.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for step in range(steps):
-        images, labels = deal(step)
-        loss = F.cross_entropy(net(to_float(images.to(device))), labels.to(device))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss(net, step).backward()
         optimizer.step()
         schedule.step()
     return net.eval().requires_grad_(False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,14 +9,10 @@ from torch.nn import functional as F
 from mulligan.core.batch import to_float
 from mulligan.core.errors import UserError
 from mulligan.core.registry import features
-from mulligan.core.seeding import mix
-from mulligan.metrics.classifier import Classifier, fitted
+from mulligan.metrics.classifier import Classifier, Deal, fitted, taught
 from mulligan.metrics.features.net import freeze, stamp_of
 
-RATE, TEMPERATURE, PROJECTED = 3e-3, 0.2, 64
-Deal = Callable[
-    [int], tuple[Tensor, Tensor]
-]  # step -> images, uint8 or in [-1, 1], and classes, or other views of them
+TEMPERATURE, PROJECTED = 0.2, 64
 
 
 class OwnNet(nn.Module):
@@ -38,7 +32,7 @@ class OwnNet(nn.Module):
         self.dim = self.net.head.in_features
 
     def learn(self, deal: Deal, device: torch.device | str = "cpu") -> None:
-        """By class where `build` was told of any; else by telling each image's two views from all other images'."""
+        """From `deal`, by classes where it gives such; else it gives two views, and each is told from other images'."""
         learner = fitted if deal(0)[1].ndim == 1 else contrasted
         width = self.net.head.out_features
         self.net = learner(self.shape, width, deal, steps=self.steps, seed=self.seed, device=device)
@@ -65,23 +59,13 @@ def contrasted(
 
     The head is its projection, `width` wide, which is of no use afterwards.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mix("self", seed))
-        net = Classifier(shape, width)
-    net = net.to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.01, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-    for step in range(steps):
-        views = torch.cat(deal(step)).to(device)
-        seen = F.normalize(net(to_float(views)))
+
+    def loss(net: Classifier, step: int) -> Tensor:
+        seen = F.normalize(net(to_float(torch.cat(deal(step)).to(device))))
         alike = (seen @ seen.T / TEMPERATURE).fill_diagonal_(-torch.inf)
-        other = torch.arange(len(seen), device=alike.device).roll(len(seen) // 2)
-        loss = F.cross_entropy(alike, other)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return net.eval().requires_grad_(False)
+        return F.cross_entropy(alike, torch.arange(len(seen), device=alike.device).roll(len(seen) // 2))
+
+    return taught(shape, width, loss, steps=steps, seed=seed, device=device)
 
 
 @features.register("self")
