@@ -32,7 +32,7 @@ def sampled(run: Path, count: int, out: Path) -> Path:
 def trained(data: str | Path, budget: list[Any], run: Path, seed: int = 0, *more: Any) -> dict[str, Any]:
     """Train into the folder `run`; how it went, its own metrics, and what was chosen."""
     summary = mulligan("train", data, *budget, "--seed", seed, "--out", run, *more)
-    evaluation = mulligan("evaluate", run)
+    evaluation = mulligan("evaluate", run, "--metrics", "quality")
     described = json.loads((run / "run.json").read_text())
     return {
         **{key: summary[key] for key in ("images_seen", "seconds", "images_per_second", "peak_memory_bytes")},
