@@ -58,6 +58,16 @@ def faces() -> Iterator[str]:
     yield f"![generated faces]({PLACE}/faces-30min-seed0.png)"
 
 
+def stacked() -> Iterator[str]:
+    found = known("stacked")
+    if not found:
+        return
+    yield "## 1,000 modes"
+    yield "`python benchmarks/stacked.py`: three digits in a picture, 26,000 samples; KL is from equally often."
+    heads = ("modes", "kl", "images", "images_per_second", "threads", "guard")
+    yield table(("", *heads), [(name, *(row.get(head) for head in heads)) for name, row in found.items()])
+
+
 def time_to_quality() -> Iterator[str]:
     found = known("time_to_quality")
     if not found:
@@ -153,7 +163,7 @@ def families() -> Iterator[str]:
 
 def main() -> None:
     blocks = ["# Measured", "Written by `benchmarks/measured.py` from `benchmarks/results`; do not edit."]
-    blocks += [*quality("digits", "10"), *quality("mnist", "10"), *quality("digits", "5"), *faces()]
+    blocks += [*quality("digits", "10"), *quality("mnist", "10"), *quality("digits", "5"), *faces(), *stacked()]
     blocks += [*time_to_quality(), *penalties(), *little_data(), *synthetic(), *ladder(), *families()]
     PAGE.write_text("\n\n".join(blocks) + "\n")
 
