@@ -157,10 +157,23 @@ def test_spans_cover_a_side() -> None:
         assert all(begin % 64 == 0 and (end - begin > 64 or len(tiles) == 1) for begin, end in tiles)
 
 
-def test_a_panorama_takes_little_memory(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+def test_a_panorama_is_made_in_full(runs: dict[str, mg.Run], tmp_path: Path) -> None:
     shot = photo(tmp_path / "wide.png", 20_000, 24, "L")
     assert not mg.apply(runs["colour"], [shot], tmp_path / "out").failed
     assert pixels_of(tmp_path / "out" / "wide.png").shape == (24, 20_000, 3)
+
+
+def test_what_tiles_would_not_fit_is_refused(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"task": "colour", "generator": {"name": "translator", "width": 4, "blocks": 1}}
+    run = mg.train(
+        colours, out=tmp_path / "run", images=4, settings={**settings, "discriminator.width": 4, "batch": 4},
+        quiet=True, features="random", guard="off",
+    )  # fmt: skip
+    shot = photo(tmp_path / "shot.png", 20, 20, "L")
+    assert not mg.apply(run, [shot], tmp_path / "out").failed
+    monkeypatch.setattr(sys.modules["mulligan.api.apply"], "WHOLE", 100)
+    ((_, why),) = mg.apply(run, [shot], tmp_path / "out").failed
+    assert "instance norm" in why and "at most 100 pixels" in why
 
 
 def test_bad_photos_do_not_stop_the_others(runs: dict[str, mg.Run], tmp_path: Path) -> None:

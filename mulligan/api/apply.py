@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from mulligan.api.runs import Run
 from mulligan.core import registry
@@ -21,7 +21,7 @@ from mulligan.core.run import write_whole
 from mulligan.data.decode import read_whole, reason
 from mulligan.data.files import list_folder
 from mulligan.tasks.generation import Task
-from mulligan.use.apply import applied
+from mulligan.use.apply import WHOLE, applied
 from mulligan.use.pictures import as_array
 from mulligan.use.progress import ProgressLine
 from mulligan.use.sample import noise_at
@@ -179,6 +179,11 @@ def _made(run: Run, task: Task, path: Path, mask: Path | None, z: Tensor) -> byt
     assert task.see is not None
     probe = torch.zeros(1, channels, PROBE, PROBE)
     scale = task.see(probe, probe[:, :1]).shape[2] // PROBE
+    if photo[0].numel() * scale**2 > WHOLE and any(isinstance(each, nn.InstanceNorm2d) for each in run.G.modules()):
+        raise UserError(
+            f"is too large to be made in one go, and with instance norm tiles of it would not fit together; at most "
+            f"{WHOLE // scale**2:,} pixels, or train with --set generator.norm=none"
+        )
     made = applied(run.G, seen, holes, see=task.see, z=z, scale=scale, device=run.device)
     if channels == 4 and alpha is None:
         made = made[:3]

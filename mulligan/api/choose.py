@@ -70,11 +70,8 @@ def choose(
     recipe: Recipe, data: Data, *, device: torch.device, seed: int, own: Collection[str] = ()
 ) -> tuple[Recipe, list[Choice]]:
     """The recipe made to fit, and what was changed in it. `own` are the paths that the user set."""
-    if len(data.shape) != 3 or recipe.from_images:
-        return (
-            recipe,
-            [],
-        )  # points are small enough for what they begin with; making images from images does with little
+    if len(data.shape) != 3 or recipe.from_images:  # points need no more than they begin with, restoring not much
+        return recipe, []
     chosen: list[Choice] = []
 
     def free(*paths: str) -> bool:

@@ -56,7 +56,7 @@ class PatchDiscriminator(nn.Module):
         shown: Shown | None = None,
         *,
         width: int = 64,  # channels after the first convolution, doubled at each, at most 8 times as many
-        strides: int = 3,  # 3: patches of 62x62 pixels; 2: of 30x30; 1: of 14x14
+        strides: int = 3,  # 3: patches of 54x54 pixels; 2: of 26x26; 1: of 12x12
         norm: Norm = "batch",
         spectral: bool = False,  # spectral norm on every convolution
         scales: int = 1,  # heads

@@ -142,7 +142,8 @@ class UNetGenerator(nn.Module):
         self.last = nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(2 * width, shape[0], 3, padding=1)) if finer else None
         initialise(self, std)
         if residual and self.last is not None:
-            nn.init.zeros_(self.last[1].weight)  # at first nothing changes
+            for parameter in self.last[1].parameters():
+                nn.init.zeros_(parameter)  # at first nothing changes
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
         """z (B, z), cond (B, S, H, W) in [-1, 1] -> (B, C, H, W) in [-1, 1], for any H and W."""

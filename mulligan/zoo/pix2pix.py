@@ -8,7 +8,11 @@ from mulligan.core.registry import recipes
 
 @recipes.register()
 def pix2pix() -> Recipe:
-    """Section 3 and appendix 6 of the paper. For pairs of one's own, as there, give `--task pairs`."""
+    """Section 3 and appendix 6 of the paper. For pairs of one's own, as there, give `--task pairs`.
+
+    Not as there: D's patches are of 54 pixels instead of 70, nothing is enlarged and cropped anew, and what is made
+    after training is made without dropout and by the running averages of batch norm.
+    """
     adam = Part("adam", lr=2e-4, beta1=0.5, beta2=0.999)
     return Recipe(
         name="pix2pix",
