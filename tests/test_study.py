@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import mulligan as mg
-from mulligan.api.study import Arm, Pool, _compared, _dealer, _synthetic
+from mulligan.api.study import Arm, Pool, _compared, _dealer, _synthetic, arms_of
 from mulligan.core.errors import UserError
 from mulligan.data import open_data
 from mulligan.metrics.classifier import BATCH, fitted, probabilities
@@ -53,12 +53,15 @@ def test_few_seeds_widen_the_interval() -> None:
 
 def test_the_best_mix_is_named_only_where_it_helps() -> None:
     labels, classes = np.arange(400) % 2, ["cat", "dog"]
-    arms = {"real only": right(0.8), "real, augmented": right(0.95, seed=1), "real + 1x synthetic": right(0.8, seed=2)}
-    assert _compared(arms, labels, classes)["best"] is None
-    found = _compared(arms | {"real + 2x synthetic": right(0.93, seed=3)}, labels, classes)
-    assert found["best"] == "real + 2x synthetic"
-    assert found["over_augmentation"]["points"] < 0
-    assert set(found["arms"]["real only"]["by_class"]) == {"cat", "dog"}
+    arms = arms_of([1.0])
+    real, augmented, plain, filtered, both, only = (arm.name for arm in arms)
+    known = {real: right(0.8), augmented: right(0.95, seed=1), plain: right(0.8, seed=2), only: right(0.5, seed=3)}
+    found = _compared(arms, known | {filtered: right(0.79, seed=4), both: right(0.95, seed=5)}, labels, classes)
+    assert found["best"] is None, "what augmentation alone gives is no gain of a mix that is augmented"
+    found = _compared(arms, known | {filtered: right(0.9, seed=4), both: right(0.8, seed=5)}, labels, classes)
+    assert found["best"] == filtered and found["arms"][both]["verdict"] == "harms"
+    assert found["over_augmentation"]["points"] < 0 and found["arms"][both]["against"] == augmented
+    assert set(found["arms"][real]["by_class"]) == {"cat", "dog"}
 
 
 def test_a_mix_holds_what_its_arm_says() -> None:

@@ -45,8 +45,13 @@ class Arm:
     filtered: bool = False  # only samples that a classifier of the real images takes for what they were told to be
 
 
-REAL = Arm("real only")  # what the others are compared with
-ONLY = "synthetic only"
+REAL = Arm("real only")
+AUGMENTED = Arm("real, augmented", augmented=True)
+
+
+def base_of(arm: Arm) -> Arm:
+    """What an arm is compared with: an augmented mix with real images augmented, all else with those as they are."""
+    return AUGMENTED if arm.augmented and arm.ratio else REAL
 
 
 def arms_of(ratios: Sequence[float]) -> list[Arm]:
@@ -54,11 +59,11 @@ def arms_of(ratios: Sequence[float]) -> list[Arm]:
     middle = min(ratios, key=lambda ratio: abs(math.log(ratio)))
     return [
         REAL,
-        Arm("real, augmented", augmented=True),
+        AUGMENTED,
         *(Arm(f"real + {ratio:g}x synthetic", ratio) for ratio in ratios),
         Arm(f"real + {middle:g}x filtered", middle, filtered=True),
         Arm(f"real + {middle:g}x filtered, augmented", middle, filtered=True, augmented=True),
-        Arm(ONLY, max(ratios), real=False),
+        Arm("synthetic only", max(ratios), real=False),
     ]
 
 
@@ -137,7 +142,7 @@ def study(
                 ledger.keep(arm, seed, found)
             right[arm.name].append(found)
     result = {
-        **_compared({name: np.stack(rows) for name, rows in right.items()}, labels.numpy(), real.classes),
+        **_compared(arms, {name: np.stack(rows) for name, rows in right.items()}, labels.numpy(), real.classes),
         "samples_right": pool.right.double().mean().item(),
         "notes": notes,
         "protocol": protocol,
@@ -255,27 +260,28 @@ def _dealer(arm: Arm, real: ImageData, pool: Pool | None, seed: int) -> Callable
     return deal
 
 
-def _compared(right: dict[str, np.ndarray], labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """Each arm against the real images alone, and which mix with synthetic images helped most, if any did."""
-    base = right[REAL.name]
-    arms: dict[str, dict[str, Any]] = {}
-    for name, rows in right.items():
-        of_arm = arms[name] = {
+def _compared(
+    arms: Sequence[Arm], right: dict[str, np.ndarray], labels: np.ndarray, classes: Sequence[str]
+) -> dict[str, Any]:
+    """Each arm against its base, and which mix of real and synthetic images is best of those that help, if any does."""
+    found: dict[str, dict[str, Any]] = {}
+    for arm in arms:
+        rows = right[arm.name]
+        found[arm.name] = {
             "accuracy": float(rows.mean()),
-            "by_class": {
-                each: float(rows[:, labels == i].mean()) for i, each in enumerate(classes) if (labels == i).any()
-            },
+            "by_class": {classes[each]: float(rows[:, labels == each].mean()) for each in np.unique(labels)},
         }
-        if name != REAL.name:
-            found = gain(rows, base, comparisons=len(right) - 1)
-            of_arm |= {"gain": found._asdict(), "verdict": found.verdict}
-    mixes = {name: arms[name] for name in right if "+" in name and arms[name]["verdict"] == "helps"}
-    best = max(mixes, key=lambda name: mixes[name]["gain"]["points"], default=None)
-    found = {"arms": arms, "best": best}
+        if arm is not REAL:
+            base = base_of(arm).name
+            gained = gain(rows, right[base], comparisons=len(arms) - 1)
+            found[arm.name] |= {"against": base, "gain": gained._asdict(), "verdict": gained.verdict}
+    mixes = [arm.name for arm in arms if arm.real and arm.ratio and found[arm.name]["verdict"] == "helps"]
+    best = max(mixes, key=lambda name: found[name]["accuracy"], default=None)
+    result = {"arms": found, "best": best}
     if best:  # the question that is asked next: would ordinary augmentation have done?
-        over = gain(right[best], right["real, augmented"])
-        found["over_augmentation"] = over._asdict() | {"verdict": over.verdict}
-    return found
+        over = gain(right[best], right[AUGMENTED.name])
+        result["over_augmentation"] = over._asdict() | {"verdict": over.verdict}
+    return result
 
 
 def _write(out: Path, arm: Arm, real: ImageData, pool: Pool, result: dict[str, Any]) -> None:

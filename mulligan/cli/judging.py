@@ -148,20 +148,18 @@ def study(
         f"in the mean of {told['seeds']} trainings:\n"
     )
     rows = [(name, f"{arm['accuracy']:.1%}", *_gained(arm)) for name, arm in found["arms"].items()]
-    print_table(rows, header=("trained on", "right", "points gained", "interval", "verdict"))
-    base, best = found["arms"]["real only"], found["best"]
+    print_table(rows, header=("trained on", "right", "points gained", "interval", "over", "verdict"))
+    best = found["best"]
     print()
     if best:
-        gain, over = found["arms"][best]["gain"], found["over_augmentation"]
-        print(f"Synthetic images help: with '{best}' {gain['points']:+.1f} points of a hundred.")
+        arm, over = found["arms"][best], found["over_augmentation"]
+        base = found["arms"][arm["against"]]
+        print(f"Synthetic images help: '{best}' has {arm['gain']['points']:+.1f} points of a hundred.")
         print(
             f"Against ordinary augmentation without them: {over['points']:+.1f} ({_span(over)}): {over['verdict']}.\n"
         )
-        rows = [
-            (each, f"{before:.1%}", f"{found['arms'][best]['by_class'][each]:.1%}")
-            for each, before in base["by_class"].items()
-        ]
-        print_table(rows, header=("class", "real only", best))
+        rows = [(each, f"{before:.1%}", f"{arm['by_class'][each]:.1%}") for each, before in base["by_class"].items()]
+        print_table(rows, header=("class", arm["against"], best))
     else:
         print("No mix with synthetic images helps, beyond what could be luck.")
     print(
@@ -174,8 +172,10 @@ def study(
     print("measured with  " + "  ".join(f"{name}={value}" for name, value in told.items()))
 
 
-def _gained(arm: dict[str, Any]) -> tuple[str, str, str]:
-    return (f"{arm['gain']['points']:+.1f}", _span(arm["gain"]), arm["verdict"]) if "gain" in arm else ("", "", "")
+def _gained(arm: dict[str, Any]) -> tuple[str, ...]:
+    if "gain" not in arm:
+        return ("", "", "", "")
+    return (f"{arm['gain']['points']:+.1f}", _span(arm["gain"]), arm["against"], arm["verdict"])
 
 
 def _span(gain: dict[str, float]) -> str:
