@@ -24,6 +24,10 @@ RESULTS = Path(__file__).parent / "results"
 SAMPLES = 26_000
 
 
+def rounded(numbers: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in numbers.items()}
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--recipe", default="digits")
@@ -43,10 +47,10 @@ def main() -> None:
         data = run.open_data()
         samples = torch.cat([made for made, _ in run.draw(SAMPLES, seed=1)])
         rows = data.train[np.linspace(0, len(data.train) - 1, SAMPLES).astype(int)]
-        found["training data"] = data.modes(data.images(rows))
+        found["training data"] = rounded(data.modes(data.images(rows)))
         summary = run.summary
         name = f"{run.recipe.name}, seed {run.description['seed']}"
-        found[name] = data.modes(samples) | {
+        found[name] = rounded(data.modes(samples)) | {
             "images": summary["images_seen"],
             "images_per_second": round(summary["images_per_second"], 1),
             "threads": run.description["environment"]["threads"],

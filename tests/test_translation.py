@@ -132,7 +132,7 @@ def test_a_run_is_looked_at_and_measured(task: dict[str, str], pairs: Path, tmp_
     assert run.recipe.generator.name == "unet" and run.shown == Shown(3)
     assert summary["metrics"]["psnr"] > 0 and summary["protocol"]["pairs"] == task["task"]
     with Image.open(max(run.folder.samples.glob("*.png"))) as look:
-        assert look.width % (3 * 24 + 1) == 1, "what was shown, made and wanted"
+        assert look.width % (4 * 3 * 24 + 1) == 1, "what was shown, made and wanted"
     assert run.sample(3).shape == (3, 3, 16, 24)
     assert torch.equal(run.sample(2), run.sample(30)[:2])
     found = run.evaluate(features="random")
