@@ -34,7 +34,8 @@ def apply(
         print_json(result.as_dict())
     else:
         speed = result.photos / max(result.seconds, 1e-9)
-        print(f"{result.photos:,} photos in {result.seconds:.1f} s, {speed:.3g} a second, into {out}")
+        count = f"{result.photos:,} photo{'' if result.photos == 1 else 's'}"
+        print(f"{count} in {result.seconds:.1f} s, {speed:.3g} a second, into {out}")
     for name, why in result.failed:
         print(f"mulligan: {name}: {why}", file=sys.stderr)
     return USER_ERROR if result.failed else OK
