@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from runs import whole
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -74,7 +75,7 @@ def trial(recipe: Recipe, spec: str, labels: bool, images: int, seed: int) -> di
             spec, out=folder, recipe=recipe, images=images, seed=seed, guard="off", quiet=True,
             options=mg.DataOptions(labels=labels),
         )  # fmt: skip
-        metrics = run.evaluate()["metrics"]
+        metrics = whole(run).evaluate()["metrics"]
         summary = run.summary
     return {name: round(metrics[name], 5) for name in METRICS} | {
         "images": summary["images_seen"],

@@ -73,7 +73,7 @@ def trial(whole: ImageData, judge: Judge, few: Path, augment: Any, images: int, 
             few, out=folder, images=images, seed=seed, settings={"augment": augment}, features=judge.protocol.features,
             guard="off", quiet=True,
         )  # fmt: skip
-        counts = run.description["data"]["class_counts"] if run.classes else ()
+        counts = whole(run).description["data"]["class_counts"] if run.classes else ()
         found = judge.measure(run.G, class_counts=counts)
         part = Part.read(augment).build(registry.augmentations)
         if part.operations:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from runs import whole
 from torch import Tensor
 
 import mulligan.api as mg
@@ -99,9 +100,7 @@ def compare(task: str, budget: dict[str, Any], seed: int) -> dict[str, dict[str,
             run = mg.train(
                 "digits", out=Path(folder, name), settings=TASKS[task] | more, seed=seed, quiet=True, **budget
             )
-            if run.summary["status"] == "interrupted":
-                raise SystemExit("interrupted; nothing is written of this task")
-            run = mg.load(run.path, which="last")  # KID, by which the best is found, is no measure of likeness
+            run = mg.load(whole(run).path, which="last")  # KID, by which the best is found, is no measure of likeness
             pairs = run.pairs
             count = len(pairs.apart)
             labels = pairs.data.label_of(pairs.apart)

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import mulligan as mg
+
 MULLIGAN = [sys.executable, "-m", "mulligan"]
 
 
@@ -20,6 +22,13 @@ def mulligan(*words: Any) -> Any:
 def budget_of(minutes: float, images: int | None) -> list[Any]:
     """Minutes; or, for a machine that is busy, the images that they last for in quiet."""
     return ["--images", images] if images else ["--minutes", minutes]
+
+
+def whole(run: mg.Run) -> mg.Run:
+    """The run, if it is over: an interrupt that ended it has to end the benchmark too, with nothing written of it."""
+    if run.summary["status"] == "interrupted":
+        raise SystemExit("interrupted; the same command goes on from here")
+    return run
 
 
 def sampled(run: Path, count: int, out: Path) -> Path:

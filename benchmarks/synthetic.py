@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from little_data import subset
+from runs import whole
 
 import mulligan as mg
 from mulligan.data import ImageData, open_data
@@ -30,7 +31,7 @@ def studied(data: str | Path, test: str | None, options: argparse.Namespace, **r
             data, out=Path(folder, "run"), images=options.images, guard="off", quiet=True,
             options=mg.DataOptions(**reading),
         )  # fmt: skip
-        return mg.study(run, test=test, seeds=options.seeds, steps=options.steps, quiet=True)
+        return mg.study(whole(run), test=test, seeds=options.seeds, steps=options.steps, quiet=True)
 
 
 def main() -> None:

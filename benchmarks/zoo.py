@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from runs import whole
 from zoo_page import PUBLISHED, page
 
 import mulligan as mg
@@ -82,12 +83,12 @@ def trial(recipe: Recipe, on: str, images: int, seed: int, picture: Path | None)
     begun, begun_cpu = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            run = mg.train(
-                on, recipe=recipe, images=images, seed=seed, out=folder, guard="off", quiet=True, options=options
+            run = whole(
+                mg.train(
+                    on, recipe=recipe, images=images, seed=seed, out=folder, guard="off", quiet=True, options=options
+                )
             )
             summary, found = run.summary, measured(run, on)
-            if summary["status"] == "interrupted":
-                raise SystemExit("interrupted; the same command goes on from here")
             if picture:
                 picture.parent.mkdir(exist_ok=True)
                 grid(run.sample(SHOWN, seed=1), columns=COLUMNS, scale=1).quantize(SHADES).save(picture, optimize=True)
