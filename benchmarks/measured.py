@@ -109,8 +109,8 @@ def synthetic() -> Iterator[str]:
     yield "## Does synthetic data help a classifier?"
     yield (
         "`python benchmarks/synthetic.py`: `mulligan study` of a GAN that was trained on nothing but the same labelled "
-        "images. Accuracy on images that neither has seen; in brackets the points gained over real images alone, with "
-        "their interval of 95 %, corrected for the number of comparisons."
+        "images. Accuracy on images that neither has seen; in brackets the points gained over real images alone (an "
+        "augmented mix: over augmentation alone), with their interval of 95 %, corrected for the number of comparisons."
     )
     names = list(dict.fromkeys(arm for study in found.values() for arm in study["arms"]))
     rows = []
