@@ -23,6 +23,8 @@ from mulligan.core.run import read_json, write_json
 from mulligan.core.seeding import endless_order, mix
 from mulligan.data import Data, ImageData, open_data
 from mulligan.metrics.classifier import BATCH, fitted, probabilities
+from mulligan.metrics.copying import hash_of
+from mulligan.metrics.features.net import stamp_of
 from mulligan.metrics.gains import gain
 from mulligan.use.pictures import save_images
 from mulligan.use.progress import ProgressLine
@@ -114,7 +116,7 @@ def study(
         )
     protocol = {
         "model": f"{run.path.name} after {run.checkpoint.state['images']:,} images",
-        "weights": _digest(run),
+        "weights": stamp_of(run.G),
         "data": real.name,
         "data_fingerprint": real.fingerprint,
         "test": judged_on.name,
@@ -177,8 +179,8 @@ def _tests(own: Data, real: ImageData, judged_on: ImageData) -> tuple[np.ndarray
         tests = np.sort(np.concatenate([judged_on.train, judged_on.heldout]))
     tests = tests[np.linspace(0, len(tests) - 1, min(len(tests), MOST_TESTED)).astype(np.int64)]
     learnt = {data.fingerprint: data for data in (own, real)}.values()
-    seen = {_hash(image) for data in learnt for block in _blocks(data, data.train) for image in block}
-    fresh = np.array([_hash(image) not in seen for block in _blocks(judged_on, tests) for image in block], bool)
+    seen = {hash_of(image) for data in learnt for block in _blocks(data, data.train) for image in block}
+    fresh = np.array([hash_of(image) not in seen for block in _blocks(judged_on, tests) for image in block], bool)
     if known := int((~fresh).sum()):
         notes.append(f"{known:,} of {len(tests):,} test images were left out: they are among those learnt from")
     return tests[fresh], notes
@@ -186,17 +188,6 @@ def _tests(own: Data, real: ImageData, judged_on: ImageData) -> tuple[np.ndarray
 
 def _blocks(data: Data, indices: np.ndarray) -> Iterator[Tensor]:
     return (data.images(indices[start : start + 500]) for start in range(0, len(indices), 500))
-
-
-def _hash(image: Tensor) -> bytes:
-    return hashlib.blake2b(image.contiguous().numpy().tobytes(), digest_size=16).digest()
-
-
-def _digest(run: Run) -> str:
-    digest = hashlib.blake2b(digest_size=6)
-    for name, tensor in sorted(run.G.state_dict().items()):
-        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 class Ledger:

@@ -91,11 +91,11 @@ def duplicates(images: Tensor, others: Tensor, *, shifts: int = 2, near: float =
     picture the nearest that is within `near` of it. Candidates are the nearest thumbnails, so a near copy may be
     missed; exact ones, mirrored or not, never are.
     """
-    exact = {_hash(image): i for i, image in reversed(list(enumerate(others)))}
+    exact = {hash_of(image): i for i, image in reversed(list(enumerate(others)))}
     found: dict[int, tuple[int, float]] = {}
     for i, image in enumerate(images):
         for shown in (image, image.flip(-1)):
-            if (there := exact.get(_hash(shown))) is not None:
+            if (there := exact.get(hash_of(shown))) is not None:
                 found.setdefault(i, (there, 0.0))
     rest = torch.tensor([i for i in range(len(images)) if i not in found], dtype=torch.int64)
     if len(rest):
@@ -111,7 +111,8 @@ def duplicates(images: Tensor, others: Tensor, *, shifts: int = 2, near: float =
     return [(i, *found[i]) for i in sorted(found)]
 
 
-def _hash(image: Tensor) -> bytes:
+def hash_of(image: Tensor) -> bytes:
+    """The same for the same pixels, whatever their layout in memory."""
     return hashlib.blake2b(image.contiguous().numpy().tobytes(), digest_size=16).digest()
 
 
