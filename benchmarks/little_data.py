@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from runs import whole
 from torch import Tensor
 
 import mulligan as mg
@@ -67,7 +68,7 @@ def nearest_is_augmented(features: Tensor, plain: Tensor, changed: Tensor) -> fl
     return (near[1] < near[0]).double().mean().item()
 
 
-def trial(whole: ImageData, judge: Judge, few: Path, augment: Any, images: int, seed: int) -> dict[str, float]:
+def trial(data: ImageData, judge: Judge, few: Path, augment: Any, images: int, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         run = mg.train(
             few, out=folder, images=images, seed=seed, settings={"augment": augment}, features=judge.protocol.features,
@@ -81,7 +82,7 @@ def trial(whole: ImageData, judge: Judge, few: Path, augment: Any, images: int, 
             real = seen.images(seen.train)
             plain, changed, heldout, fake = (
                 extract(judge.net, [x])
-                for x in (real, augmented(real, part), whole.images(whole.heldout), run.sample(len(real)))
+                for x in (real, augmented(real, part), data.images(data.heldout), run.sample(len(real)))
             )
             found["leak"] = nearest_is_augmented(fake, plain, changed)
             found["leak_of_real"] = nearest_is_augmented(heldout, plain, changed)
@@ -104,14 +105,14 @@ def main() -> None:
     if options.signs:
         sets.append(("signs", open_data(options.signs, size=32, labels=True), "random", [200, 1_700]))
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for name, whole, features, counts in sets:
-        judge = Judge(whole, features)
+    for name, data, features, counts in sets:
+        judge = Judge(data, features)
         for count in counts:
             with tempfile.TemporaryDirectory() as folder:
                 few = Path(folder) / "few.npz"
-                subset(whole, count, few)
+                subset(data, count, few)
                 for variant in options.variants:
-                    rows = [trial(whole, judge, few, VARIANTS[variant], options.images, seed) for seed in options.seeds]
+                    rows = [trial(data, judge, few, VARIANTS[variant], options.images, seed) for seed in options.seeds]
                     key = f"{name}, {count} images, {variant}"
                     found[key] = {
                         metric: round(statistics.mean(row[metric] for row in rows), 4) for metric in rows[0]
