@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mulligan.core.errors import UserError
-from mulligan.metrics import pairs
+from mulligan.metrics import distances, pairs
 from mulligan.metrics.distances import (
     by_class,
     frechet_distance,
@@ -113,6 +113,27 @@ def test_kid_is_the_double_loop():
     assert error > 0
 
 
+def test_kid_far_from_the_origin_keeps_its_digits():
+    real, fake = normal(60, 8, 0) + 100, normal(60, 8, 1) + 100.1
+    x, y = real.double(), fake.double()
+
+    def kernel(a, b):
+        return (a @ b.T / 8 + 1) ** 3
+
+    within = [(kernel(a, a).sum() - kernel(a, a).diagonal().sum()) / (60 * 59) for a in (x, y)]
+    expected = sum(within) - 2 * kernel(x, y).mean()
+    assert kernel_distance(real, fake)[0] == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_kid_of_many_is_the_mean_over_parts(monkeypatch: pytest.MonkeyPatch):
+    real, fake = normal(70, 8, 0), normal(90, 8, 1) * 1.2
+    monkeypatch.setattr(distances, "TOGETHER", 30)
+    in_parts = [kernel_distance(real[part::3], fake[part::3]) for part in range(3)]
+    value, error = kernel_distance(real, fake)
+    assert value == pytest.approx(sum(each for each, _ in in_parts) / 3, rel=1e-6)
+    assert error == pytest.approx(sum(each**2 for _, each in in_parts) ** 0.5 / 3, rel=1e-6)
+
+
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance`")
 def test_kid_is_torchmetrics():
     real, fake = normal(120, 16, 2), normal(120, 16, 3) * 1.1
@@ -155,18 +176,18 @@ def naive(real: np.ndarray, fake: np.ndarray, k: int) -> dict[str, float]:
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_neighbours_are_the_naive_ones(k: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pairs, "PAIRS_AT_ONCE", 1)  # smallest blocks, so that there are several
+    monkeypatch.setattr(pairs, "SIDE", 7)  # small tiles, so that there are several
     real, fake = normal(150, 6, 0), normal(90, 6, 1) * 0.9 + 0.2
     expected = naive(real.double().numpy(), fake.double().numpy(), k)
     assert precision_recall_density_coverage(real, fake, k=k) == pytest.approx(expected, abs=1e-12)
     assert 0.1 < expected["coverage"] < 0.95
 
 
-def test_blocks_do_not_change_numbers(monkeypatch: pytest.MonkeyPatch):
+def test_tiles_do_not_change_numbers(monkeypatch: pytest.MonkeyPatch):
     real, fake = normal(300, 8, 2), normal(200, 8, 3)
     whole = measure(real, fake)
-    monkeypatch.setattr(pairs, "PAIRS_AT_ONCE", 1)
-    assert measure(real, fake) == pytest.approx(whole, rel=1e-9)
+    monkeypatch.setattr(pairs, "SIDE", 37)
+    assert measure(real, fake) == pytest.approx(whole, rel=1e-7)  # KID's products are float32
 
 
 def clusters(n_each: int, count: int, seed: int) -> Tensor:
@@ -270,7 +291,8 @@ def test_by_class_tells_a_class_that_is_missing_from_one_that_is_mistaken() -> N
     found = by_class(real, classes, fake, classes)
     assert set(found) == {0, 1, 2}
     assert found[0]["coverage"] > 0.8 and found[0]["accuracy"] == 1.0
-    assert found[1] == {"coverage": 0.0, "accuracy": 0.0}
+    assert (found[1]["coverage"], found[1]["accuracy"]) == (0.0, 0.0)
+    assert found[1]["fid"] == pytest.approx(frechet_distance(real[60:120], fake[60:120])) and found[1]["fid"] > 500
     assert found[2]["coverage"] < 0.3 and found[2]["accuracy"] == 1.0
     few = by_class(real, classes, fake[:61], classes[:61])
     assert few[1]["coverage"] is None and set(few) == {0, 1}

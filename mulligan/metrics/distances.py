@@ -6,6 +6,8 @@ raises UserError for features that are not (N, D), not finite, or too few. In co
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,9 +15,22 @@ import torch
 from torch import Tensor
 
 from mulligan.core.errors import UserError, unknown
-from mulligan.metrics.pairs import blocks, checked, checked_pair, reach, same_width, squared_distances
+from mulligan.metrics.pairs import (
+    centred_pair,
+    checked,
+    checked_pair,
+    nearest,
+    reach,
+    same_width,
+    squared_distances,
+    squared_norms,
+    tiles,
+    tiles_above,
+)
 
 METRICS = ("fid", "kid", "precision", "recall", "density", "coverage")
+TOGETHER = 4_000  # images a side that KID compares with one another
+FEW = 20  # images a side from which a class has a FID of its own
 SLACK = 1e-12  # of squared norms; far above float64's rounding: points a millionth of their size apart are one
 
 
@@ -60,12 +75,15 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 def frechet_from_moments(real: Moments, fake: Moments) -> float:
     """|mean difference|^2 + Tr(A + B - 2 (A B)^(1/2)) for covariances A and B."""
     same_width(real.mean, fake.mean)
-    # (A B)^(1/2) has the trace of (A^(1/2) B A^(1/2))^(1/2), which is symmetric: real eigenvalues, also where singular.
-    values, vectors = torch.linalg.eigh(real.cov)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    eigenvalues = torch.linalg.eigvalsh(root @ fake.cov @ root)  # ascending
+    # (A B)^(1/2) has the trace of (L' B L)^(1/2) for any L L' = A: symmetric, with real eigenvalues. Cholesky's is the
+    # cheap one; where A is singular, there is none, and A^(1/2) is one.
+    root, singular = torch.linalg.cholesky_ex(real.cov)
+    if singular or real.images <= len(real.mean):
+        values, vectors = torch.linalg.eigh(real.cov)
+        root = vectors * values.clamp(min=0).sqrt()
+    eigenvalues = torch.linalg.eigvalsh(root.T @ fake.cov @ root)  # ascending
     # With fewer images than dimensions most are 0 by rank; the square roots of their rounding noise would add up.
-    rank = min(real.images - 1, fake.images - 1, len(values))
+    rank = min(real.images - 1, fake.images - 1, len(eigenvalues))
     cross = eigenvalues[-rank:].clamp(min=0).sqrt().sum()
     distance = (real.mean - fake.mean).square().sum() + real.cov.trace() + fake.cov.trace() - 2 * cross
     return max(distance.item(), 0.0)  # below 0 by rounding alone
@@ -75,12 +93,31 @@ def kernel_distance(real: Tensor, fake: Tensor) -> tuple[float, float]:
     """KID (Binkowski 2018, arXiv 1801.01401): MMD^2 under the kernel (x.y / D + 1)^3, and its standard error.
 
     Unbiased, so it may fall below 0 when the sets are alike. It is the U-statistic over all pairs, which has the same
-    expectation as the mean over random subsets that papers print, and less noise. Needs 3 of each.
+    expectation as the mean over random subsets that papers print, and less noise; of sets of more than `TOGETHER` it is
+    the mean over parts of them, so that time grows as they do. Needs 3 of each.
     """
     x, y = checked_pair(real, fake, "KID", 3)
-    m, n = len(x), len(y)
-    xx, _, square_xx = _kernel_means(x, x, itself=True)
-    yy, _, square_yy = _kernel_means(y, y, itself=True)
+    parts = max(1, min(-(-max(len(x), len(y)) // TOGETHER), min(len(x), len(y)) // 3))
+    centre = x.mean(0)
+    found = [_kernel_distance(*(_around(side[part::parts], centre) for side in (x, y))) for part in range(parts)]
+    return statistics.mean(value for value, _ in found), math.hypot(*(error for _, error in found)) / parts
+
+
+class _Around(NamedTuple):
+    """Features x around a centre c, for products that come out exact to far more than float32's digits."""
+
+    rest: Tensor  # (N, D) x - c in float32, in which products take half of the time
+    along: Tensor  # (N,) c.x - c.c / 2 in float64: x.y is rest.rest + along + along
+
+
+def _around(x: Tensor, centre: Tensor) -> _Around:
+    return _Around((x - centre).float(), x @ centre - centre @ centre / 2)
+
+
+def _kernel_distance(x: _Around, y: _Around) -> tuple[float, float]:
+    m, n = len(x.rest), len(y.rest)
+    xx, square_xx = _kernel_means_within(x)
+    yy, square_yy = _kernel_means_within(y)
     xy, yx, square_xy = _kernel_means(x, y)
     value = xx.mean() + yy.mean() - 2 * xy.mean()
     # Hoeffding's decomposition (Sutherland 2017, arXiv 1611.04488, app. A): noise from single samples, and noise from
@@ -95,18 +132,41 @@ def kernel_distance(real: Tensor, fake: Tensor) -> tuple[float, float]:
     return value.item(), torch.maximum(spread - pairs, pairs).sqrt().item()
 
 
-def _kernel_means(a: Tensor, b: Tensor, itself: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """Means of the kernel matrix by row (len(a),), by column (len(b),), and of its squares; `itself`: no diagonal."""
-    by_row, by_column, square = [], a.new_zeros(len(b)), a.new_zeros(())
-    for start, block in blocks(a, len(b)):
-        kernel = (block @ b.T / a.shape[1] + 1) ** 3
-        if itself:
-            kernel.diagonal(start).zero_()
-        by_row.append(kernel.sum(1))
-        by_column += kernel.sum(0)
-        square += kernel.square().sum()
-    rows, columns = len(a) - itself, len(b) - itself
-    return torch.cat(by_row) / columns, by_column / rows, square / (len(a) * columns)
+def _kernel(a: _Around, rows: slice, b: _Around, columns: slice) -> Tensor:
+    dimensions = a.rest.shape[1]
+    base = (a.rest[rows] @ b.rest[columns].T).double()
+    base += a.along[rows, None]
+    base += b.along[columns] + dimensions
+    base /= dimensions
+    return base.square().mul_(base)
+
+
+def _kernel_means(a: _Around, b: _Around) -> tuple[Tensor, Tensor, Tensor]:
+    """Means of the kernel matrix by row (len(a),), by column (len(b),), and of its squares."""
+    by_row, by_column = torch.zeros_like(a.along), torch.zeros_like(b.along)
+    square = a.along.new_zeros(())
+    for rows, columns in tiles(len(by_row), len(by_column)):
+        kernel = _kernel(a, rows, b, columns)
+        by_row[rows] += kernel.sum(1)
+        by_column[columns] += kernel.sum(0)
+        square += torch.linalg.vector_norm(kernel).square()
+    m, n = len(by_row), len(by_column)
+    return by_row / n, by_column / m, square / (m * n)
+
+
+def _kernel_means_within(a: _Around) -> tuple[Tensor, Tensor]:
+    """The same of a set with itself, without its diagonal: by row, and of its squares."""
+    by_row, square = torch.zeros_like(a.along), a.along.new_zeros(())
+    for rows, columns, diagonal in tiles_above(len(by_row)):
+        kernel = _kernel(a, rows, a, columns)
+        if diagonal:
+            kernel.fill_diagonal_(0)
+        else:
+            by_row[columns] += kernel.sum(0)
+        by_row[rows] += kernel.sum(1)
+        square += torch.linalg.vector_norm(kernel).square() * (1 if diagonal else 2)
+    m = len(by_row)
+    return by_row / (m - 1), square / (m * (m - 1))
 
 
 def _pair_variance(square: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
@@ -122,56 +182,42 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, *, k: int = 5)
     1904.06991). `density`: real balls a fake lies in, over k (may exceed 1); `coverage`: of reals whose ball holds a
     fake (Naeem 2020, arXiv 2002.09797). Balls are closed: a copy of a duplicated real is inside. Needs k + 1 of each.
     """
-    return {name: each.mean().item() for name, each in in_balls(real, fake, k=k).items()}
-
-
-def in_balls(real: Tensor, fake: Tensor, *, k: int = 5) -> dict[str, Tensor]:
-    """The same, sample by sample, float64: `precision` and `density` by fake (n,), `recall` and `coverage` by real."""
     if k < 1:
         raise UserError(f"k={k} must be at least 1")
-    x, y = checked_pair(real, fake, f"precision, recall, density or coverage with k={k}", k + 1)
-    centre = x.mean(0)  # far from 0, |x|^2 + |y|^2 - 2 x.y would cancel
-    x, y = x - centre, y - centre
+    x, y = centred_pair(real, fake, f"precision, recall, density or coverage with k={k}", k + 1)
     reach_x, reach_y = reach(x, k), reach(y, k)
     balls = torch.zeros(len(y), dtype=torch.int64, device=y.device)  # of reals, around each fake
     recalled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     covered = torch.zeros_like(recalled)
-    norms = x.square().sum(1)
-    for start, block in blocks(y, len(x)):
-        rows = slice(start, start + len(block))
-        squared = squared_distances(block, x, norms, SLACK)
-        in_ball = squared <= reach_x
-        balls[rows] = in_ball.sum(1)
-        covered |= in_ball.any(0)
-        recalled |= (squared <= reach_y[rows, None]).any(0)
-    return {
-        "precision": (balls > 0).double(),
-        "recall": recalled.double(),
-        "density": balls.double() / k,
-        "coverage": covered.double(),
-    }
+    x_norms, y_norms = squared_norms(x), squared_norms(y)
+    for rows, columns in tiles(len(y), len(x)):
+        squared = squared_distances(y[rows], x[columns], y_norms[rows], x_norms[columns], SLACK)
+        in_ball = squared <= reach_x[columns]
+        balls[rows] += in_ball.sum(1)
+        covered[columns] |= in_ball.any(0)
+        recalled[columns] |= (squared <= reach_y[rows, None]).any(0)
+    shares = {"precision": balls > 0, "recall": recalled, "density": balls.double() / k, "coverage": covered}
+    return {name: each.double().mean().item() for name, each in shares.items()}
 
 
 def by_class(
     real: Tensor, real_classes: Tensor, fake: Tensor, fake_classes: Tensor, *, k: int = 5
 ) -> dict[int, dict[str, float | None]]:
-    """For every class that fakes were told: the `coverage` of its reals by its own fakes, and their `accuracy`.
+    """For every class that fakes were told: its own `fid` and `coverage`, and the `accuracy` of its fakes.
 
     That is the share whose class is the most frequent one of their `k` nearest reals. Classes are (m,) and (n,) int64.
-    Either is None for a class of which there are too few.
+    Each is None for a class of which there are too few: fewer than `FEW` of either side, of FID, whose bias is large
+    even then.
     """
     x, y = checked_pair(real, fake, f"coverage by class with k={k}", k + 1)
-    centre = x.mean(0)
-    x, y = x - centre, y - centre
-    norms = x.square().sum(1)
-    nearest = [squared_distances(b, x, norms).topk(k, dim=1, largest=False).indices for _, b in blocks(y, len(x))]
-    right = real_classes[torch.cat(nearest)].mode(1).values == fake_classes
+    right = real_classes[nearest(y, x, k)[1]].mode(1).values == fake_classes
     found: dict[int, dict[str, float | None]] = {}
     for each in fake_classes.unique().tolist():
         mine, theirs = x[real_classes == each], y[fake_classes == each]
         enough = min(len(mine), len(theirs)) > k
         coverage = precision_recall_density_coverage(mine, theirs, k=k)["coverage"] if enough else None
+        fid = frechet_distance(mine, theirs) if min(len(mine), len(theirs)) >= FEW else None
         told = len(mine) > k // 2  # else its own reals could never be the most of k
         accuracy = right[fake_classes == each].double().mean().item() if told else None
-        found[each] = {"coverage": coverage, "accuracy": accuracy}
+        found[each] = {"coverage": coverage, "accuracy": accuracy, "fid": fid}
     return found
