@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import mulligan as mg
-from mulligan.api import compare_models
+from mulligan.api import compare_models, evaluation
 from mulligan.api.comparing import best_features
 from mulligan.core.errors import UserError
 from mulligan.data import open_data
@@ -120,3 +120,22 @@ def test_what_was_made_for_the_data_is_used(spec: str) -> None:
 def test_other_pictures_are_looked_at_by_what_they_teach(tmp_path: Path) -> None:
     np.savez(tmp_path / "these.npz", images=np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), np.uint8))
     assert best_features("auto", open_data(tmp_path / "these.npz")) == "self"
+
+
+def test_usefulness_tells_samples_of_the_class_from_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "STEPS", 60)  # enough for most
+    data = open_data("digits")
+    rows = data.train[::11]
+    images, labels = data.images(rows).permute(0, 2, 3, 1).numpy(), data.labels[rows]
+    names = np.array(data.classes)
+    for name, told in (("right", labels), ("wrong", (labels + 1) % 10)):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=names[told])
+    right, wrong = (
+        mg.evaluate(tmp_path / f"{name}.npz", data="digits", groups=["usefulness"]) for name in ("right", "wrong")
+    )
+    assert right["metrics"]["cas"] > 0.7 and right["metrics"]["cas_reversed"] > 0.7
+    assert wrong["metrics"]["cas"] < 0.1 and wrong["metrics"]["cas_reversed"] < 0.1
+    assert right["metrics"]["cas_of_real"] == wrong["metrics"]["cas_of_real"] > 0.7
+    low, high = right["intervals"]["cas"]
+    assert low < right["metrics"]["cas"] < high
+    assert any("learnt from them alone" in sentence for sentence in right["says"])

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from mulligan.api.build import load_parts, pick_device
-from mulligan.api.evaluation import GROUPS, fewest, judged, refuse
+from mulligan.api.evaluation import USUAL, fewest, judged, refuse
 from mulligan.api.fakes import Fakes, images_as_fakes
 from mulligan.api.judge import Judge
 from mulligan.api.runs import Run
@@ -21,6 +21,7 @@ from mulligan.core.run import RunFolder, write_json, write_whole
 from mulligan.data import Data, open_data
 from mulligan.metrics.intervals import Estimate, differences, estimates
 from mulligan.use.pictures import grid
+from mulligan.use.progress import ProgressLine
 from mulligan.use.report import write_report
 
 LOWER_IS_BETTER = ("fid", "kid")
@@ -32,13 +33,14 @@ def evaluate(
     *,
     data: str | Path | None = None,
     options: DataOptions = DataOptions(),
-    groups: Sequence[str] = tuple(GROUPS),
+    groups: Sequence[str] = USUAL,
     features: str = "auto",
     split: str = "heldout",
     samples: int | None = None,
     seed: int = 0,
     which: str = "best",
     device: str = "auto",
+    quiet: bool = True,
 ) -> dict[str, Any]:
     """Measure `what`, a run folder or images of any making, against the real images of `data` (`evaluation.judged`).
 
@@ -48,6 +50,7 @@ def evaluate(
         data: by default, of a run, the data set it was trained on.
         features: "auto": the net made for the data, else `self`.
         options: how images are read, on both sides.
+        groups: of `evaluation.GROUPS`; "usefulness" only where it is asked for, since it trains classifiers.
         which: of a run, the "best" or the "last" checkpoint.
 
     Raises:
@@ -55,10 +58,11 @@ def evaluate(
     """
     load_parts()
     (fakes,), real = _opened([what], data, options, which, device)
-    found = judged(
-        fakes, real, groups=groups, features=best_features(features, real), split=split, samples=samples, seed=seed,
-        device=pick_device(device),
-    )  # fmt: skip
+    with ProgressLine(0, quiet=quiet) as line:
+        found = judged(
+            fakes, real, groups=groups, features=best_features(features, real), split=split, samples=samples, seed=seed,
+            device=pick_device(device), looked_at=line.update,
+        )  # fmt: skip
     if fakes.trained_on is not None:
         _keep(RunFolder(what), found, fakes, fakes.trained_on)
     return found
@@ -67,6 +71,7 @@ def evaluate(
 def _keep(run: RunFolder, found: dict[str, Any], fakes: Fakes, trained_on: Data) -> None:
     """Write it into the run folder, with a picture of the closest pairs, and the report anew."""
     write_json(run.evaluation, found)
+    run.neighbours.unlink(missing_ok=True)  # of another evaluation
     if (pairs := found.get("closest")) and len(fakes.shape) == 3:
         made = torch.cat([block for block, _ in fakes.draw(max(pairs["fakes"]) + 1, found["protocol"]["seed"])])
         both = torch.stack([made[pairs["fakes"]], trained_on.images(pairs["train"])], 1).flatten(0, 1)
@@ -87,6 +92,7 @@ def compare_models(
     seed: int = 0,
     which: str = "best",
     device: str = "auto",
+    quiet: bool = True,
 ) -> dict[str, Any]:
     """Several against the same real images: {"models": {...}, "best": name, "differences": {...}, "protocol": {...}}.
 
@@ -100,9 +106,13 @@ def compare_models(
     fakes, real = _opened(whats, data, options, which, device)
     for each in fakes:
         refuse(each, real, samples)
-    judge = Judge(real, best_features(features, real), pick_device(device), split=split, num_fake=samples, seed=seed)
-    count, k = fewest(fakes, judge), judge.protocol.k
-    seen = {str(what): judge.look(each.draw(count, seed)).features for what, each in zip(whats, fakes, strict=True)}
+    with ProgressLine(0, quiet=quiet) as line:
+        judge = Judge(
+            real, best_features(features, real), pick_device(device), split=split, num_fake=samples, seed=seed,
+            seen=line.update,
+        )  # fmt: skip
+        count, k = fewest(fakes, judge), judge.protocol.k
+        seen = {str(what): judge.look(each.draw(count, seed)).features for what, each in zip(whats, fakes, strict=True)}
     models = {name: estimates(judge.real, each, k=k) for name, each in seen.items()}
     best = min(models, key=lambda name: models[name]["kid"].value)
     apart = {name: differences(judge.real, each, seen[best], k=k) for name, each in seen.items() if name != best}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,9 @@ from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part
 from mulligan.core.seeding import mix
 from mulligan.data import Data
+from mulligan.data.cache import cache_root
 from mulligan.metrics.distances import METRICS, measure
+from mulligan.metrics.kept import Kept
 from mulligan.metrics.protocol import Protocol, extract
 from mulligan.use.sample import draw
 
@@ -48,9 +50,12 @@ class Judge:
         most: int = MOST,  # real images
         seed: int = 0,
         pairs: str = "",  # the task, where G makes images from held-out ones
+        seen: Callable[[int], None] = lambda images: None,  # is told how many images were looked at so far
     ) -> None:
         self.device = device
         part, self.net = feature_net(features, data, device)
+        self.kept = Kept(cache_root(None) / "features") if getattr(self.net, "costly", False) else None
+        self.looked_at, self.seen = 0, seen
         self.data = data
         self.names = (*METRICS, "kid_se", *data.measures, *(["psnr"] if pairs else []))  # of what it measures
         indices, split = real_indices(data, split, most)
@@ -90,7 +95,14 @@ class Judge:
     def features_of(self, data: Data, indices: np.ndarray) -> Tensor:
         """(N, D), of images of any data set of the same shape."""
         blocks = np.array_split(indices, -(-len(indices) // BLOCK))
-        return extract(self.net, map(data.images, blocks), self.device)
+        return self._extract(map(data.images, blocks))
+
+    def _extract(self, blocks: Iterable[Tensor]) -> Tensor:
+        def count(images: int) -> None:
+            self.looked_at += images
+            self.seen(self.looked_at)
+
+        return extract(self.net, blocks, self.device, kept=self.kept, seen=count)
 
     def images(self, most: int) -> Tensor:
         """Of the real images, so many at most."""
@@ -109,7 +121,7 @@ class Judge:
                 kept.extend([made] if keep else [])
                 yield made
 
-        features = extract(self.net, images(), self.device)
+        features = self._extract(images())
         own = features if self.protocol.features == self.data.features else None
         pictures = torch.cat(kept) if kept else None
         modes = {} if pictures is None else self.data.modes(pictures, own)

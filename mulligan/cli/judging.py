@@ -15,6 +15,7 @@ def judge_options(command: Callable) -> Callable:
     """The options that say how fakes are measured."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print as JSON."),
+        click.option("--quiet", is_flag=True, help="No progress line."),
         click.option("--device", default="auto", show_default=True),
         click.option(
             "--checkpoint",
@@ -30,7 +31,10 @@ def judge_options(command: Callable) -> Callable:
             "--split", default="heldout", show_default=True, help="Real images to compare with: heldout or train."
         ),
         click.option(
-            "--features", default="auto", show_default=True, help="Feature net: digits, inception, random, self."
+            "--features",
+            default="auto",
+            show_default=True,
+            help="Feature net: self, digits, inception, dinov2, clip, random.",
         ),
         click.option("--data", help="Real images to measure against.  [default: those a run was trained on]"),
     ):
@@ -41,7 +45,10 @@ def judge_options(command: Callable) -> Callable:
 @click.command()
 @click.argument("what")
 @click.option(
-    "--metrics", "groups", multiple=True, help="quality, unbiased, pictures, copying; repeatable.  [default: all]"
+    "--metrics",
+    "groups",
+    multiple=True,
+    help="quality, unbiased, pictures, copying, usefulness; repeatable.  [default: all but the last]",
 )
 @judge_options
 @data_options
@@ -56,6 +63,8 @@ def evaluate(what: str, groups: tuple[str, ...], as_json: bool, **asked: Any) ->
     intervals = result.get("intervals", {})
     rows = []
     for name, value in result["metrics"].items():
+        if name == "kid_se":  # said by its interval
+            continue
         low, high = intervals.get(name, (None, None))
         rows.append((name, f"{value:.4g}", "" if low is None else f"{low:.4g} to {high:.4g}"))
     print_table(rows, header=("measure", "value", "95 % of others"))
@@ -63,10 +72,10 @@ def evaluate(what: str, groups: tuple[str, ...], as_json: bool, **asked: Any) ->
         print()
         print_table(
             [
-                (name, *("too few" if value is None else f"{value:.3f}" for value in numbers.values()))
+                (name, *("too few" if value is None else f"{value:.4g}" for value in numbers.values()))
                 for name, numbers in classes.items()
             ],
-            header=("class", "coverage", "accuracy"),
+            header=("class", *next(iter(classes.values()))),
         )
     print()
     for sentence in result["says"]:

@@ -34,11 +34,10 @@ def estimates(real: Tensor, fake: Tensor, *, k: int = 5) -> dict[str, Estimate]:
     change in jumps, so that theirs are rather too wide than too narrow: of repeated draws they hold 95 to 100 %. Bias,
     which FID has much of, is in no interval. Needs twice `GROUPS` images a side.
     """
+    found = _jackknifed(lambda x, y: _numbers(x, y, k), real, fake)
+    shares = {name: _as_share(found[name], min(len(real), len(fake))) for name in SHARES}
     kid, error = kernel_distance(real, fake)
-    found = {"kid": Estimate(kid, kid - Z * error, kid + Z * error)}
-    for name, each in _jackknifed(lambda x, y: _numbers(x, y, k), real, fake).items():
-        found[name] = _as_share(each, min(len(real), len(fake))) if name in SHARES else each
-    return found
+    return {"fid": found.pop("fid"), "kid": Estimate(kid, kid - Z * error, kid + Z * error), **found, **shares}
 
 
 def differences(real: Tensor, ours: Tensor, theirs: Tensor, *, k: int = 5) -> dict[str, Estimate]:
@@ -55,7 +54,8 @@ def differences(real: Tensor, ours: Tensor, theirs: Tensor, *, k: int = 5) -> di
     (one, error), (other, its) = kernel_distance(real, ours), kernel_distance(real, theirs)
     reach = Z * math.hypot(error, its)
     kid = Estimate(one - other, one - other - reach, one - other + reach)
-    return {"kid": kid, **_jackknifed(apart, real, ours, theirs)}
+    found = _jackknifed(apart, real, ours, theirs)
+    return {"fid": found.pop("fid"), "kid": kid, **found}
 
 
 def _numbers(real: Tensor, fake: Tensor, k: int) -> dict[str, float]:

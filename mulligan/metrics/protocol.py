@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,20 +12,34 @@ from torch import Tensor
 from mulligan.core.batch import to_float
 from mulligan.core.errors import UserError
 from mulligan.metrics.features.net import FeatureNet
+from mulligan.metrics.kept import Kept
 
 
 @torch.inference_mode()
-def extract(net: FeatureNet, batches: Iterable[Tensor], device: torch.device | str = "cpu") -> Tensor:
+def extract(
+    net: FeatureNet,
+    batches: Iterable[Tensor],
+    device: torch.device | str = "cpu",
+    *,
+    kept: Kept | None = None,
+    seen: Callable[[int], None] = lambda images: None,
+) -> Tensor:
     """Features (N, D) float32, on the CPU, of batches (b, C, H, W), uint8 or float in [-1, 1]; `net.block` at a time.
 
-    Give uint8 where a number is to be reported: what people look at has 8 bits. Raises UserError without any image.
+    Give uint8 where a number is to be reported: what people look at has 8 bits. Features that are `kept` from before
+    are not taken again. `seen` is told how many images were done. Raises UserError without any image.
     """
     net = net.to(device)
     features = []
     for batch in batches:
         for block in batch.split(net.block):
-            block = block.to(device)
-            features.append(net(to_float(block)).float().cpu())
+            found = kept.features(net, block) if kept else None
+            if found is None:
+                found = net(to_float(block.to(device))).float().cpu()
+                if kept:
+                    kept.keep(net, block, found)
+            features.append(found)
+            seen(len(block))
     if not features:
         raise UserError("there are no images to take features of")
     return torch.cat(features)

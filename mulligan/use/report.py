@@ -61,6 +61,7 @@ def write_report(run: RunFolder) -> Path:
         summary=summary,
         metric=rows["metric"][-1] if rows["metric"] else {},
         evaluation=read_json(run.evaluation) if run.evaluation.exists() else {},
+        fidelity=_fidelity(rows["metric"], run),
         neighbours=_source(run.neighbours, large=True) if run.neighbours.exists() else "",
         events=[row for row in rows["event"] if row["what"] != "best"],
         frames=_frames(run),
@@ -222,6 +223,30 @@ def _charts(rows: Mapping[str, Sequence[Row]]) -> list[dict[str, Any]]:
         }
         charts += [chart] if curves else []
     return charts
+
+
+def _fidelity(looks: Sequence[Row], run: RunFolder) -> dict[str, Any]:
+    """Diversity (recall) to the right and fidelity (precision) upwards, in a box of 1000 x 1000 whose top is 0.
+
+    Where the model was evaluated, by a cross as wide and as high as the intervals; and the way there, of looks through
+    the same feature net.
+    """
+    found = read_json(run.evaluation) if run.evaluation.exists() else {}
+    numbers, intervals = found.get("metrics", {}), found.get("intervals", {})
+    if not {"precision", "recall"} <= numbers.keys() & intervals.keys():
+        return {}
+    stamp = found["protocol"]["features_stamp"]
+    way = [
+        (1000 * float(row["recall"]), 1000 - 1000 * float(row["precision"]))
+        for row in looks
+        if row.get("protocol", {}).get("features_stamp") == stamp and {"precision", "recall"} <= row.keys()
+    ]
+    (left, right), (bottom, top) = ([1000 * end for end in intervals[name]] for name in ("recall", "precision"))
+    x, y = 1000 * numbers["recall"], 1000 - 1000 * numbers["precision"]
+    return {
+        "way": "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in way) if way else "",
+        "cross": f"M{left:.1f} {y:.1f}H{right:.1f}M{x:.1f} {1000 - top:.1f}V{1000 - bottom:.1f}",
+    }
 
 
 def _curve(name: str, curve: Sequence[Point], axis: Axis) -> dict[str, Any]:

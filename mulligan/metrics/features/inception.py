@@ -197,6 +197,7 @@ class FidInception(nn.Module):
 
     dim = 2048
     block = 16
+    costly = True
 
     def __init__(self, net: InceptionV3, filter: Filter, source: str) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ class FeatureNet(Protocol):
     """A frozen `nn.Module`: float images (B, C, H, W) in [-1, 1] -> (B, dim) float32, brought to its own size first.
 
     Some also have `maps(images) -> list[Tensor]`, what they see on the way: (B, ., h, w), fine to coarse, through which
-    images get gradients.
+    images get gradients. And some are `costly`: what they made of images is then kept on disk (`kept.Kept`).
     """
 
     dim: int
