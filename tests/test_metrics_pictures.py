@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    structural_similarity_index_measure,
+)
 
 from mulligan.api.build import load_parts
 from mulligan.core import registry
 from mulligan.core.errors import UserError
-from mulligan.metrics.pictures import SCALES, likeness, ms_ssim, pyramid, sliced_wasserstein, variety
+from mulligan.metrics.pictures import SCALES, likeness, ms_ssim, pyramid, sliced_wasserstein, ssim, variety
 
 load_parts()
 
@@ -47,6 +50,13 @@ def test_sliced_wasserstein_of_one_dimension_is_scipys() -> None:
     a, b = torch.randn(500), torch.randn(500) + 0.3
     ours = (a.sort().values - b.sort().values).abs().mean().item()
     assert ours == pytest.approx(wasserstein_distance(a.numpy(), b.numpy()), rel=1e-5)
+
+
+def test_ssim_is_torchmetrics() -> None:
+    a, b = pictures(3, 0, side=64), pictures(3, 1, side=64)
+    b = (0.7 * a + 0.3 * b).round().byte()
+    theirs = structural_similarity_index_measure(a / 255, b / 255, data_range=1.0, reduction="none")
+    assert np.allclose(ssim(a, b).numpy(), theirs, atol=5e-3)
 
 
 def test_ms_ssim_is_torchmetrics() -> None:

@@ -80,6 +80,12 @@ def _smooth(images: Tensor) -> Tensor:
     return F.conv2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), kernel, groups=images.shape[1])
 
 
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """(N,) structural similarity of pairs of at least 11 pixels a side (Wang 2004, eq. 13), 1 for the same picture."""
+    luminance, structure = _ssim((to_float(a) + 1) / 2, (to_float(b) + 1) / 2)
+    return (luminance * structure).mean((1, 2, 3))
+
+
 def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     """(N,) multi-scale structural similarity of pairs (Wang 2003), 1 for the same picture.
 
