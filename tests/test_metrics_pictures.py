@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    structural_similarity_index_measure,
-)
+from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from mulligan.api.build import load_parts
 from mulligan.core import registry
@@ -52,11 +49,21 @@ def test_sliced_wasserstein_of_one_dimension_is_scipys() -> None:
     assert ours == pytest.approx(wasserstein_distance(a.numpy(), b.numpy()), rel=1e-5)
 
 
-def test_ssim_is_torchmetrics() -> None:
-    a, b = pictures(3, 0, side=64), pictures(3, 1, side=64)
-    b = (0.7 * a + 0.3 * b).round().byte()
-    theirs = structural_similarity_index_measure(a / 255, b / 255, data_range=1.0, reduction="none")
-    assert np.allclose(ssim(a, b).numpy(), theirs, atol=5e-3)
+def test_ssim_is_its_formula_window_by_window() -> None:
+    a, b = pictures(1, 0, side=16, channels=1), pictures(1, 1, side=16, channels=1)
+    b = (0.6 * a + 0.4 * b).round().byte()
+    line = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+    window = np.outer(line, line) / line.sum() ** 2
+    found = []
+    for top in range(6):
+        for left in range(6):
+            x, y = (each[0, 0, top : top + 11, left : left + 11].numpy() / 255 for each in (a, b))
+            mx, my = (window * x).sum(), (window * y).sum()
+            vx, vy = (window * (x - mx) ** 2).sum(), (window * (y - my) ** 2).sum()
+            both = (window * (x - mx) * (y - my)).sum()
+            found.append((2 * mx * my + 1e-4) * (2 * both + 9e-4) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4)))
+    assert ssim(a, b).item() == pytest.approx(np.mean(found), abs=1e-5)
+    assert ssim(a, a).item() == pytest.approx(1, abs=1e-6)
 
 
 def test_ms_ssim_is_torchmetrics() -> None:
