@@ -368,3 +368,29 @@ def test_path_length_is_how_far_the_image_moves_with_the_style() -> None:
     assert len(terms["path-length"](share=0.25).fn(Step("g", G, nn.Identity(), z, None, z, z))) == 1000
     with pytest.raises(UserError, match="generator=stylegan2"):
         rule.fn(step(Linear((3,)), (3,)))
+
+
+@pytest.mark.parametrize(("loss", "sees_real"), [("wasserstein", False), ("relativistic", True)])
+def test_unrolled_is_the_loss_under_a_d_that_has_answered(loss: str, sees_real: bool) -> None:
+    """Of D(x) = w . x the answer can be written down: w moves along the difference of what D is told."""
+    D = Linear((3,))
+    at = step(D, (3,), "g")
+    found = terms["unrolled"](steps=3, rate=0.1, loss=loss).fn(at)
+    w = D.w.detach()
+    for _ in range(3):
+        if sees_real:  # softplus(w . (fake - real)), whose slope is the sigmoid
+            apart = at.fake - at.real
+            w = w - 0.1 * ((apart @ w).sigmoid()[:, None] * apart).mean(0)
+        else:
+            w = w - 0.1 * (at.fake - at.real).mean(0)
+
+    def of_g(w: Tensor) -> Tensor:
+        return torch.nn.functional.softplus((at.real - at.fake) @ w) if sees_real else -at.fake @ w
+
+    expected = of_g(w) - of_g(D.w)
+    torch.testing.assert_close(found, expected)
+    (gradient,) = torch.autograd.grad(found.mean(), at.fake, retain_graph=True)
+    (wanted,) = torch.autograd.grad(expected.mean(), at.fake)
+    torch.testing.assert_close(gradient, wanted)
+    with pytest.raises(UserError, match="at least 1"):
+        terms["unrolled"](steps=0)
