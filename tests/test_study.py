@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import mulligan as mg
-from mulligan.api.study import Arm, Pool, _compared, _dealer, _synthetic, arms_of
+from mulligan.api.study import Arm, Pool, _compared, _dealer, _near, _synthetic, arms_of
 from mulligan.core.errors import UserError
 from mulligan.data import open_data
 from mulligan.metrics.classifier import BATCH, fitted, probabilities
@@ -54,8 +54,9 @@ def test_few_seeds_widen_the_interval() -> None:
 def test_the_best_mix_is_named_only_where_it_helps() -> None:
     labels, classes = np.arange(400) % 2, ["cat", "dog"]
     arms = arms_of([1.0])
-    real, augmented, plain, filtered, both, only = (arm.name for arm in arms)
+    real, augmented, plain, filtered, dense, both, only = (arm.name for arm in arms)
     known = {real: right(0.8), augmented: right(0.95, seed=1), plain: right(0.8, seed=2), only: right(0.5, seed=3)}
+    known[dense] = right(0.8, seed=6)
     found = _compared(arms, known | {filtered: right(0.79, seed=4), both: right(0.95, seed=5)}, labels, classes)
     assert found["best"] is None, "what augmentation alone gives is no gain of a mix that is augmented"
     found = _compared(arms, known | {filtered: right(0.9, seed=4), both: right(0.8, seed=5)}, labels, classes)
@@ -67,16 +68,25 @@ def test_the_best_mix_is_named_only_where_it_helps() -> None:
 def test_a_mix_holds_what_its_arm_says() -> None:
     real = open_data("digits")
     pool = Pool(
-        torch.full((9000, 1, 28, 28), 7, dtype=torch.uint8), torch.zeros(9000).long(), torch.arange(9000) % 2 > 0
-    )
+        torch.full((9000, 1, 28, 28), 7, dtype=torch.uint8), torch.zeros(9000).long(), torch.arange(9000) % 2 > 0,
+        torch.arange(9000) % 3 > 0,
+    )  # fmt: skip
     assert len(_synthetic(Arm("", 0.5), real, pool)) == 2250
-    assert (_synthetic(Arm("", 0.5, filtered=True), real, pool) % 2 == 1).all()
+    assert (_synthetic(Arm("", 0.5, filtered="right"), real, pool) % 2 == 1).all()
+    assert (_synthetic(Arm("", 0.5, filtered="near"), real, pool) % 3 > 0).all()
     deal = _dealer(Arm("", 1.0), real, pool, seed=0)
     images = torch.cat([deal(step)[0] for step in range(2 * 4500 // BATCH)])
     synthetic = (images == 7 / 127.5 - 1).flatten(1).all(1)
     assert synthetic.double().mean() == pytest.approx(0.5, abs=0.01), "an epoch shows each once"
     only = _dealer(Arm("", 1.0, real=False), real, pool, seed=0)(0)
     assert (only[1] == 0).all() and (only[0] == 7 / 127.5 - 1).all()
+
+
+def test_what_lies_beyond_real_images_is_not_near_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    real, alike = torch.randn(200, 4, generator=generator), torch.randn(100, 4, generator=generator)
+    assert _near(alike, real).double().mean() > 0.8
+    assert not _near(alike + 10, real).any()
 
 
 def test_the_classifier_learns_what_can_be_learnt() -> None:
@@ -94,7 +104,8 @@ def test_a_study_from_end_to_end_and_again(run: mg.Run, tmp_path: Path) -> None:
     found = mg.study(run, **QUICK, write=tmp_path / "mix")
     assert json.loads(json.dumps(found)) == found
     assert set(found["arms"]) == {
-        "real only", "real, augmented", "real + 1x synthetic", "real + 1x filtered", "real + 1x filtered, augmented",
+        "real only", "real, augmented", "real + 1x synthetic", "real + 1x filtered",
+        "real + 1x filtered by density", "real + 1x filtered, augmented",
         "synthetic only",
     }  # fmt: skip
     assert found["protocol"]["test_images"] == 500 and found["protocol"]["real_images"] == 4500

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -22,16 +22,18 @@ from mulligan.core.errors import UserError
 from mulligan.core.run import read_json, write_json
 from mulligan.core.seeding import endless_order, mix
 from mulligan.data import Data, ImageData, open_data
-from mulligan.metrics.classifier import BATCH, fitted, probabilities
+from mulligan.metrics.classifier import BATCH, Classifier, fitted, probabilities
 from mulligan.metrics.copying import hash_of
 from mulligan.metrics.features.net import stamp_of
 from mulligan.metrics.gains import gain
+from mulligan.metrics.pairs import nearest
 from mulligan.use.pictures import save_images
 from mulligan.use.progress import ProgressLine
 
 RATIOS = (0.5, 1.0, 2.0, 5.0)
 ORDINARY = ("shift", "scale", "stretch", "slide")  # augmentation that keeps the class of nearly anything
 STRENGTH = 0.5  # the probability of each
+NEIGHBOURS = 3  # of a real image, see `_near`
 SPARE = 1.5  # samples drawn for each that is wanted, so that filters have a choice
 MOST_SAMPLES, MOST_TESTED, LEAST_TESTED = 50_000, 10_000, 50
 
@@ -44,7 +46,7 @@ class Arm:
     ratio: float = 0.0  # of synthetic to real images
     real: bool = True
     augmented: bool = False
-    filtered: bool = False  # only samples that a classifier of the real images takes for what they were told to be
+    filtered: Literal["", "right", "near"] = ""  # only samples that `Pool` says that of
 
 
 REAL = Arm("real only")
@@ -63,8 +65,9 @@ def arms_of(ratios: Sequence[float]) -> list[Arm]:
         REAL,
         AUGMENTED,
         *(Arm(f"real + {ratio:g}x synthetic", ratio) for ratio in ratios),
-        Arm(f"real + {middle:g}x filtered", middle, filtered=True),
-        Arm(f"real + {middle:g}x filtered, augmented", middle, filtered=True, augmented=True),
+        Arm(f"real + {middle:g}x filtered", middle, filtered="right"),
+        Arm(f"real + {middle:g}x filtered by density", middle, filtered="near"),
+        Arm(f"real + {middle:g}x filtered, augmented", middle, filtered="right", augmented=True),
         Arm("synthetic only", max(ratios), real=False),
     ]
 
@@ -209,11 +212,12 @@ class Ledger:
 
 
 class Pool(NamedTuple):
-    """Samples, the classes they were told to be, and whether a classifier of the real images takes them for that."""
+    """Samples, the classes they were told to be, and what a classifier of the real images makes of them."""
 
     images: Tensor  # uint8 (M, C, H, W)
     labels: Tensor  # (M,)
-    right: Tensor  # (M,) bool
+    right: Tensor  # (M,) bool: it takes them for that class
+    near: Tensor  # (M,) bool: by its features they lie where real images of that class do, see `_near`
 
 
 def _pool(run: Run, real: ImageData, count: int, steps: int) -> Pool:
@@ -221,14 +225,32 @@ def _pool(run: Run, real: ImageData, count: int, steps: int) -> Pool:
     images, labels = torch.cat([made for made, _ in blocks]), torch.cat([ids for _, ids in blocks])
     of_real = _dealer(Arm("", augmented=True), real, None, mix("filter"))
     net = fitted(real.shape, len(real.classes), of_real, steps=steps, seed=mix("filter"), device=run.device)
-    return Pool(images, labels, probabilities(net, images, run.device).argmax(1) == labels)
+    right = probabilities(net, images, run.device).argmax(1) == labels
+    near = torch.ones_like(right)
+    for each in labels.unique().tolist():
+        mine, rows = labels == each, real.train[real.labels[real.train] == each]
+        if len(rows) > NEIGHBOURS:
+            near[mine] = _near(*(_seen(net, some, run.device) for some in (images[mine], real.images(rows))))
+    return Pool(images, labels, right, near)
+
+
+def _near(samples: Tensor, real: Tensor) -> Tensor:
+    """(N,) bool: no farther from a real one than nine of ten real ones are from their third neighbour."""
+    apart = nearest(real, real, NEIGHBOURS + 1)[0][:, -1]  # the first is itself
+    return nearest(samples, real)[0][:, 0] <= apart.quantile(0.9)
+
+
+@torch.inference_mode()
+def _seen(net: Classifier, images: Tensor, device: torch.device | str) -> Tensor:
+    """(N, features) on the CPU, of images uint8 (N, C, H, W)."""
+    return torch.cat([net.features(to_float(some.to(device))).cpu() for some in images.split(500)])
 
 
 def _synthetic(arm: Arm, real: ImageData, pool: Pool | None) -> Tensor:
     """Which samples are in an arm's mix: (M,) indices into the pool."""
     if pool is None:
         return torch.empty(0, dtype=torch.int64)
-    fit = pool.right.nonzero()[:, 0] if arm.filtered else torch.arange(len(pool.labels))
+    fit = getattr(pool, arm.filtered).nonzero()[:, 0] if arm.filtered else torch.arange(len(pool.labels))
     return fit[: round(arm.ratio * len(real.train))]
 
 
