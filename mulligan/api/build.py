@@ -48,7 +48,7 @@ def load_parts() -> None:
 def recipe_named(recipe: str | Path | Recipe | None, settings: Mapping[str, Any] | None = None) -> Recipe:
     """A recipe by name, by JSON file, or as it is; with `settings` applied, resolved.
 
-    A task that it has already, and that is only named, stays as the recipe has it: `--recipe cut --task style` is `cut`.
+    A task that it has already, and that is only named, stays as it is: `--recipe cut --task style` is `cut`.
     """
     load_parts()
     match recipe:

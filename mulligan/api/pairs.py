@@ -75,7 +75,7 @@ class UnpairedDealer:
         return self._deal(rows, turns % self.ways)
 
     def heldout(self, count: int, start: int | None = None) -> Batch:
-        """Held-out images from `start` on, again from the first after the last, all to b; without `start` as in training."""
+        """Held-out images from `start` on, over and over, all to b; without `start` both ways, as in training."""
         turns = np.arange(count) + (start or 0)
         at = turns if start is not None else turns // self.ways
         return self._deal(
@@ -97,7 +97,7 @@ def dealer(task: Task, data: Data, device: torch.device, seed: int) -> PairDeale
 
 
 class Compared:
-    """Held-out images behind `draw`: it asks what G is shown; of pairs, what G made is compared with what was wanted."""
+    """Held-out images behind `draw`: it asks what G is shown; what G made is compared with what was wanted of pairs."""
 
     def __init__(self, unseen: Callable[..., Batch], paired: bool = True) -> None:
         self.unseen, self.paired = unseen, paired

@@ -151,7 +151,7 @@ def images_per_second(game: Game, seconds: float = CALIBRATE) -> float:
 def draw_grid(game: Game, seed: int, shown: Shown | None = None) -> torch.Tensor:
     """The same noise and classes at every look: uint8 (GRID, C, H, W), or points (CLOUD, 2).
 
-    Where G makes pictures from others: what it was shown, what it made and, of pairs, what was wanted, (ROWS, C, H, 3 W).
+    Where G makes pictures from others: what it was shown, what it made and, of pairs, what was wanted.
     """
     if shown:
         seed, pairs = mix("grid", seed), not shown.unpaired

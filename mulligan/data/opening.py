@@ -21,7 +21,7 @@ from mulligan.data.pairs import PairFiles, halved
 from mulligan.data.points import MIXTURES, PointData, open_points, refuse_picture_options
 from mulligan.data.sources import Progress, Source, Survey
 from mulligan.data.stacked import StackedData
-from mulligan.data.unpaired import UnpairedData, joined, two_sides
+from mulligan.data.unpaired import joined, two_sides
 
 VALID = "'digits', 'stacked', 'ring', 'grid', or a folder, .zip, .npz or IDX file (*-images-idx3-ubyte[.gz]) of images"
 BUILT_IN = ("digits", stacked.NAME, *MIXTURES)

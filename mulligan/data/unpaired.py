@@ -50,7 +50,7 @@ def joined(a: object, b: object, specs: Sequence[str | Path]) -> UnpairedData:
         if not isinstance(side, ImageData):
             raise UserError(f"{spec}: --task style goes between two sets of pictures, and this is none")
         if side.count < FEWEST:
-            raise UserError(f"{spec}: holds {side.count} image{'s'[: side.count > 1]}; --task style needs {FEWEST} of each kind")
+            raise UserError(f"{spec}: holds {side.count} images; --task style needs at least {FEWEST} of each kind")
     assert isinstance(a, ImageData) and isinstance(b, ImageData)
     if a.shape != b.shape:
         ours, theirs = ("x".join(map(str, side.shape)) for side in (a, b))

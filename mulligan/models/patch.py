@@ -74,7 +74,8 @@ class PatchDiscriminator(nn.Module):
             )
         self.alone = told.unpaired
         self.heads = nn.ModuleList(
-            Patches(shape[0] + (0 if self.alone else told.channels), width, strides, norm, spectral) for _ in range(scales)
+            Patches(shape[0] + (0 if self.alone else told.channels), width, strides, norm, spectral)
+            for _ in range(scales)
         )
         initialise(self, 0.0 if spectral else 0.02)
 

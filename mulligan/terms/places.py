@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
@@ -16,7 +15,7 @@ from mulligan.terms.ways import at_home
 
 
 def contrast(made: Tensor, shown: Tensor, temperature: float) -> Tensor:
-    """(B, P, E) both, of length 1 -> (B, P): cross-entropy of each place made with its own among all that were shown."""
+    """(B, P, E) both, of length 1 -> (B, P): cross-entropy of each place made with its own among all shown."""
     alike = made.float() @ shown.float().transpose(1, 2) / temperature  # (B, P, P)
     return alike.logsumexp(2) - alike.diagonal(dim1=1, dim2=2)
 
@@ -63,7 +62,7 @@ def identity_nce(
     places: int = 256,  # of a picture, in each layer
     temperature: float = 0.07,
 ) -> Penalty:
-    """The same of images that are of the side G goes to already (Park 2020, arXiv 2007.15651, sec. 3, "final objective").
+    """The same of images that are of the side G goes to already (Park 2020, arXiv 2007.15651, eq. 5).
 
     So G changes nothing that need not change. Raises UserError for a G without heads.
     """

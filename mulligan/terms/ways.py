@@ -66,7 +66,11 @@ def pool(
         if step.cond is not None and not getattr(step.D, "alone", False):
             raise UserError("the pool term keeps fakes without what they were made from, which this D is to see too")
         fresh = step.fake.detach().float()
-        sides = step.cond[:, -1].flatten(1)[:, 0].tolist() if step.cond is not None and two_ways(step) else [0.0] * len(fresh)
+        sides = (
+            step.cond[:, -1].flatten(1)[:, 0].tolist()
+            if step.cond is not None and two_ways(step)
+            else [0.0] * len(fresh)
+        )
         dice = torch.rand(len(fresh), 2).tolist()  # on the CPU, where they do not wait for the device
         shown, old = fresh.clone(), torch.zeros(len(fresh), dtype=torch.bool)
         for row, (side, (whether, which)) in enumerate(zip(sides, dice, strict=True)):

@@ -33,7 +33,7 @@ def cyclegan() -> Recipe:
 
 @recipes.register()
 def restyle() -> Recipe:
-    """The default of `--task style`. No norm depends on a batch or a picture, so tiles of a large photo fit together."""
+    """The default of `--task style`. No norm depends on a batch or a picture, so tiles of a photo fit together."""
     adam = Part("adam", lr=Schedule("cosine", 1e-3, 0.0), beta1=0.0, beta2=0.99)
     return Recipe(
         name="restyle",
