@@ -236,7 +236,7 @@ class Translator(nn.Module):
         )  # fmt: skip
         self.step = 4
         initialise(self, std)
-        self.looks = (1, (blocks + 1) // 2) if blocks > 1 else (blocks,)  # blocks after which heads look
+        self.looks = sorted({1, (blocks + 1) // 2}) if blocks else []  # blocks after which heads look
         told = (self.shown.channels, 2 * width, 4 * width, *[4 * width] * len(self.looks))
         self.heads = nn.ModuleList(Told(inputs, heads) for inputs in told) if heads else None
 
@@ -247,7 +247,7 @@ class Translator(nn.Module):
         seen = [x, half(x)]
         seen.append(rest(seen[-1]))
         x = seen[-1] if self.noise is None else seen[-1] + self.noise(z)[:, :, None, None]
-        for index, block in enumerate(self.blocks[: self.looks[-1]], 1):
+        for index, block in enumerate(self.blocks[: max(self.looks, default=0)], 1):
             x = block(x)
             seen += [x] if index in self.looks else []
         return seen
