@@ -146,7 +146,12 @@ def measure(
         run = whole(
             mg.train(folder / "a.npz", folder / "b.npz", recipe=recipe, out=folder / recipe, quiet=True, **order)
         )
+        print(recipe, [(row["images"], round(row["kid"], 3)) for row in run.folder.rows("metric")], flush=True)
         run = mg.load(run.path)
+        last = mg.load(run.path, which="last")
+        print("last", scores(translated(last, a, False), label_a, True), flush=True)
+        some = np.linspace(0, len(a) - 1, SHOWN).astype(int)
+        pictures.append(torch.cat([torch.cat(list(each), 2) for each in (a[some], translated(last, a[some], False))], 1))
         summary, ways = run.summary, {"a2b": (a, label_a), "b2a": (b, label_b)}
         found[recipe] = {
             "images_seen": summary["images_seen"], "best_images": summary["best_images"],

@@ -105,6 +105,7 @@ class UNetGenerator(nn.Module):
         residual: bool = False,  # it makes what has to change in the picture, not the picture
         z: int = 0,  # noise numbers
         dropout: float = 0.0,  # in the three lowest levels up: the noise of the paper
+        heads: int = 0,  # numbers by which the patch-nce terms tell places apart; 0: no such heads
         std: float = 0.02,  # of the initial weights
     ) -> None:
         super().__init__()
@@ -144,19 +145,21 @@ class UNetGenerator(nn.Module):
         if residual and self.last is not None:
             for parameter in self.last[1].parameters():
                 nn.init.zeros_(parameter)  # at first nothing changes
+        told = (self.shown.channels, *([width] if finer else []), *widths)
+        self.heads = nn.ModuleList(Told(inputs, heads) for inputs in told) if heads else None
+
+    def encoded(self, z: Tensor, cond: Tensor) -> list[Tensor]:
+        """(B, S, H, W) -> what heads look at: the image, padded, and every level on the way down."""
+        seen = [padded_to(cond, self.step)]
+        for layer in (*([self.first] if self.first is not None else []), *self.down):
+            seen.append(layer(seen[-1]))
+        return seen
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
         """z (B, z), cond (B, S, H, W) in [-1, 1] -> (B, C, H, W) in [-1, 1], for any H and W."""
         assert cond is not None
         height, width = cond.shape[2:]
-        x = padded_to(cond, self.step)
-        seen: list[Tensor] = []
-        if self.first is not None:
-            x = self.first(x)
-            seen.append(x)
-        for layer in self.down:
-            x = layer(x)
-            seen.append(x)
+        _, *seen = self.encoded(z, cond)
         x = seen.pop()
         if self.noise is not None:
             x = x + self.noise(z)[:, :, None, None]

@@ -45,16 +45,16 @@ def fastcut() -> Recipe:
 
 @recipes.register("restyle-cut")
 def restyle_cut() -> Recipe:
-    """`restyle` one way. No norm depends on a batch or a picture, so tiles of a large photo fit together."""
-    adam = Part("adam", lr=Schedule("cosine", 1e-3, 0.0), beta1=0.0, beta2=0.99)
+    """`restyle` one way."""
+    adam = Part("adam", lr=Schedule("cosine", 1e-3, 0.0), beta1=0.5, beta2=0.99)
     return derived(
         cut(),
         name="restyle-cut",
-        about="one way by a slim network without norms, a spectral D of small patches: minutes of a CPU",
-        paper="Mulligan; parts from arXiv 2007.15651, 1802.05957",
-        generator=Part("translator", width=16, blocks=3, norm="none", heads=64, std=0.0),
+        about="one way by a slim U-net, places told apart, a spectral D of small patches: minutes of a CPU",
+        paper="Mulligan; parts from arXiv 2007.15651, 1611.07004, 1802.05957",
+        generator=Part("unet", width=24, most=96, levels=2, kernel=3, norm="instance", heads=64),
         discriminator=Part("patch", width=32, strides=2, norm="none", spectral=True),
-        loss=Part("nonsaturating"),
+        loss=Part("least-squares"),
         terms={"patch-nce": Term(1.0, places=64), "identity-nce": Term(1.0, places=64)},
         optimizer=Players(generator=adam, discriminator=adam),
         ema=500,

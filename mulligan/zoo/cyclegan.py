@@ -33,16 +33,16 @@ def cyclegan() -> Recipe:
 
 @recipes.register()
 def restyle() -> Recipe:
-    """The default of `--task style`. No norm depends on a batch or a picture, so tiles of a photo fit together."""
-    adam = Part("adam", lr=Schedule("cosine", 1e-3, 0.0), beta1=0.0, beta2=0.99)
+    """The default of `--task style`. Without a norm G's pictures are soon black or white all over, and stay so."""
+    adam = Part("adam", lr=Schedule("cosine", 1e-3, 0.0), beta1=0.5, beta2=0.99)
     return Recipe(
         name="restyle",
-        about="both ways by slim networks without norms, a spectral D of small patches, cycles: minutes of a CPU",
-        paper="Mulligan; parts from arXiv 1703.10593, 1802.05957",
-        generator=Part("translator", width=16, blocks=3, norm="none", std=0.0),
+        about="both ways by slim U-nets, spectral Ds of small patches, there and back again: minutes of a CPU",
+        paper="Mulligan; parts from arXiv 1703.10593, 1611.07004, 1802.05957",
+        generator=Part("unet", width=24, most=96, levels=2, kernel=3, norm="instance"),
         discriminator=Part("patch", width=32, strides=2, norm="none", spectral=True),
-        loss=Part("nonsaturating"),
-        terms={"cycle": Term(10.0), "identity": Term(1.0)},
+        loss=Part("least-squares"),
+        terms={"cycle": Term(10.0)},  # no identity, beside which G soon changes nothing at all
         optimizer=Players(generator=adam, discriminator=adam),
         task=Part("style", ways=2),
         ema=500,
