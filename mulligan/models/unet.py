@@ -145,21 +145,25 @@ class UNetGenerator(nn.Module):
         if residual and self.last is not None:
             for parameter in self.last[1].parameters():
                 nn.init.zeros_(parameter)  # at first nothing changes
-        told = (self.shown.channels, *([width] if finer else []), *widths)
-        self.heads = nn.ModuleList(Told(inputs, heads) for inputs in told) if heads else None
+        self.heads = nn.ModuleList(Told(inputs, heads) for inputs in widths) if heads else None
 
     def encoded(self, z: Tensor, cond: Tensor) -> list[Tensor]:
-        """(B, S, H, W) -> what heads look at: the image, padded, and every level on the way down."""
-        seen = [padded_to(cond, self.step)]
+        """(B, S, H, W) -> what heads look at: every level on the way down. Single pixels would hold G to their colours."""
+        return self._levels(cond)[-len(self.down) :]
+
+    def _levels(self, cond: Tensor) -> list[Tensor]:
+        """(B, S, H, W) -> what is handed across, at full size where it is, and the bottom."""
+        x, seen = padded_to(cond, self.step), []
         for layer in (*([self.first] if self.first is not None else []), *self.down):
-            seen.append(layer(seen[-1]))
+            x = layer(x)
+            seen.append(x)
         return seen
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
         """z (B, z), cond (B, S, H, W) in [-1, 1] -> (B, C, H, W) in [-1, 1], for any H and W."""
         assert cond is not None
         height, width = cond.shape[2:]
-        _, *seen = self.encoded(z, cond)
+        seen = self._levels(cond)
         x = seen.pop()
         if self.noise is not None:
             x = x + self.noise(z)[:, :, None, None]

@@ -52,7 +52,7 @@ def restyle_cut() -> Recipe:
         name="restyle-cut",
         about="one way by a slim U-net, places told apart, a spectral D of small patches: minutes of a CPU",
         paper="Mulligan; parts from arXiv 2007.15651, 1611.07004, 1802.05957",
-        generator=Part("unet", width=24, most=96, levels=2, kernel=3, norm="instance", heads=64),
+        generator=Part("translator", width=16, blocks=3, norm="instance", heads=64),
         discriminator=Part("patch", width=32, strides=2, norm="none", spectral=True),
         loss=Part("least-squares"),
         terms={"patch-nce": Term(1.0, places=64), "identity-nce": Term(1.0, places=64)},
