@@ -1,6 +1,6 @@
 """Digits in another style, learnt without a single pair: is each still its digit, and is the style the other one?
 
-    python benchmarks/style.py [--images 20000] [--styles inverted coloured outlined] [--recipes restyle restyle-cut]
+    python benchmarks/style.py [--images 10000] [--styles inverted coloured outlined] [--recipes restyle restyle-cut]
                                [--seed 0] [--set PART.OPTION=VALUE]
 
 One half of the shipped digits is A, white on black; the other half, rendered otherwise, is B: `inverted`; `coloured`,
@@ -146,12 +146,7 @@ def measure(
         run = whole(
             mg.train(folder / "a.npz", folder / "b.npz", recipe=recipe, out=folder / recipe, quiet=True, **order)
         )
-        print(recipe, [(row["images"], round(row["kid"], 3)) for row in run.folder.rows("metric")], flush=True)
         run = mg.load(run.path)
-        last = mg.load(run.path, which="last")
-        print("last", scores(translated(last, a, False), label_a, True), flush=True)
-        some = np.linspace(0, len(a) - 1, SHOWN).astype(int)
-        pictures.append(torch.cat([torch.cat(list(each), 2) for each in (a[some], translated(last, a[some], False))], 1))
         summary, ways = run.summary, {"a2b": (a, label_a), "b2a": (b, label_b)}
         found[recipe] = {
             "images_seen": summary["images_seen"], "best_images": summary["best_images"],
@@ -170,7 +165,7 @@ def measure(
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--images", type=int, default=20_000)
+    arguments.add_argument("--images", type=int, default=10_000)
     arguments.add_argument("--styles", nargs="+", choices=list(STYLES), default=list(STYLES))
     arguments.add_argument("--recipes", nargs="+", default=["restyle", "restyle-cut"])
     arguments.add_argument("--seed", type=int, default=0)

@@ -105,7 +105,6 @@ class UNetGenerator(nn.Module):
         residual: bool = False,  # it makes what has to change in the picture, not the picture
         z: int = 0,  # noise numbers
         dropout: float = 0.0,  # in the three lowest levels up: the noise of the paper
-        heads: int = 0,  # numbers by which the patch-nce terms tell places apart; 0: no such heads
         std: float = 0.02,  # of the initial weights
     ) -> None:
         super().__init__()
@@ -145,25 +144,19 @@ class UNetGenerator(nn.Module):
         if residual and self.last is not None:
             for parameter in self.last[1].parameters():
                 nn.init.zeros_(parameter)  # at first nothing changes
-        self.heads = nn.ModuleList(Told(inputs, heads) for inputs in widths) if heads else None
-
-    def encoded(self, z: Tensor, cond: Tensor) -> list[Tensor]:
-        """(B, S, H, W) -> what heads look at: every level on the way down. Single pixels would hold G to their colours."""
-        return self._levels(cond)[-len(self.down) :]
-
-    def _levels(self, cond: Tensor) -> list[Tensor]:
-        """(B, S, H, W) -> what is handed across, at full size where it is, and the bottom."""
-        x, seen = padded_to(cond, self.step), []
-        for layer in (*([self.first] if self.first is not None else []), *self.down):
-            x = layer(x)
-            seen.append(x)
-        return seen
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
         """z (B, z), cond (B, S, H, W) in [-1, 1] -> (B, C, H, W) in [-1, 1], for any H and W."""
         assert cond is not None
         height, width = cond.shape[2:]
-        seen = self._levels(cond)
+        x = padded_to(cond, self.step)
+        seen: list[Tensor] = []
+        if self.first is not None:
+            x = self.first(x)
+            seen.append(x)
+        for layer in self.down:
+            x = layer(x)
+            seen.append(x)
         x = seen.pop()
         if self.noise is not None:
             x = x + self.noise(z)[:, :, None, None]

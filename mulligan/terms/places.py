@@ -24,7 +24,7 @@ def places_apart(step: Step, made: Tensor, shown: Tensor, places: int, temperatu
     """(B,), the mean over the layers that G's heads look at and over places, the same ones for both."""
     if not getattr(step.G, "heads", None):
         raise UserError(
-            "the patch-nce terms need a generator with heads that goes one way; set generator=translator or unet, "
+            "the patch-nce terms need a generator with heads that goes one way; set generator=translator, "
             "generator.heads=256 and task.ways=1"
         )
     with torch.no_grad():

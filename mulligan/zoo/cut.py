@@ -50,8 +50,8 @@ def restyle_cut() -> Recipe:
     return derived(
         cut(),
         name="restyle-cut",
-        about="one way by a slim U-net, places told apart, a spectral D of small patches: minutes of a CPU",
-        paper="Mulligan; parts from arXiv 2007.15651, 1611.07004, 1802.05957",
+        about="one way by a slim network, places told apart, a spectral D of small patches: minutes of a CPU",
+        paper="Mulligan; parts from arXiv 2007.15651, 1802.05957",
         generator=Part("translator", width=16, blocks=3, norm="instance", heads=64),
         discriminator=Part("patch", width=32, strides=2, norm="none", spectral=True),
         loss=Part("least-squares"),
