@@ -1,6 +1,6 @@
 """Digits in another style, learnt without a single pair: is each still its digit, and is the style the other one?
 
-    python benchmarks/style.py [--images 10000] [--styles inverted coloured outlined] [--recipes restyle restyle-cut]
+    python benchmarks/style.py [--images 8000] [--styles inverted coloured outlined] [--recipes restyle restyle-cut]
                                [--seed 0] [--set PART.OPTION=VALUE]
 
 One half of the shipped digits is A, white on black; the other half, rendered otherwise, is B: `inverted`; `coloured`,
@@ -12,7 +12,7 @@ what `mulligan apply` would use, in 8 bits, and judged by what is known here and
 - style: the share that a classifier of real A and B calls B.
 
 Of recipes with two ways also the way back, of what is held out of B. `real`: the same measures of the true renderings.
-Writes benchmarks/results/style.json, and style.png: for each style and recipe what was shown, above what was made.
+Writes benchmarks/results/style.json, and style-STYLE-RECIPE.png: what was shown, above what was made of it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from mulligan.use.apply import applied
 
 RESULTS = Path(__file__).parent / "results"
 STEPS, BATCH = 400, 64  # of the classifiers that judge
-SHOWN = 16  # pictures of each in style.png
+SHOWN = 16  # pictures of each way
 Read = Callable[[Tensor], Tensor]  # uint8 (N, C, H, W) -> (N,) the digit each shows
 
 
@@ -104,8 +104,8 @@ def translated(run: mg.Run, images: Tensor, back: bool) -> Tensor:
 
 def measure(
     style: Style, recipes: list[str], order: dict[str, Any], folder: Path
-) -> tuple[dict[str, Any], list[Tensor]]:
-    """Numbers by recipe, and rows of pictures."""
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Numbers by recipe, and its pictures in rows, uint8 (C, H, W)."""
     shipped = open_data("digits")
     rows = np.arange(shipped.count)
     labels = shipped.label_of(rows).numpy()
@@ -141,7 +141,7 @@ def measure(
         "as shown": {"a2b": scores(a, label_a, True)},
         "held out": [len(a), len(b)],
     }
-    pictures: list[Tensor] = []
+    pictures: dict[str, Tensor] = {}
     for recipe in recipes:
         run = whole(
             mg.train(folder / "a.npz", folder / "b.npz", recipe=recipe, out=folder / recipe, quiet=True, **order)
@@ -159,13 +159,14 @@ def measure(
             made = translated(run, shown, way == "b2a")
             found[recipe][way] = scores(made, wanted, way == "a2b")
             some = np.linspace(0, len(shown) - 1, SHOWN).astype(int)
-            pictures.append(torch.cat([torch.cat(list(each[some]), 2) for each in (shown, made)], 1))
+            rows_of = [torch.cat(list(each[some]), 2) for each in (shown, made)]
+            pictures[recipe] = torch.cat([pictures[recipe], *rows_of] if recipe in pictures else rows_of, 1)
     return found, pictures
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--images", type=int, default=10_000)
+    arguments.add_argument("--images", type=int, default=8_000)
     arguments.add_argument("--styles", nargs="+", choices=list(STYLES), default=list(STYLES))
     arguments.add_argument("--recipes", nargs="+", default=["restyle", "restyle-cut"])
     arguments.add_argument("--seed", type=int, default=0)
@@ -176,18 +177,16 @@ def main() -> None:
         "images": options.images, "seed": options.seed, "settings": dict(map(parse_setting, options.settings)),
     }  # fmt: skip
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
-    strips: list[Tensor] = []
     for name in options.styles:
         with tempfile.TemporaryDirectory() as folder:
             found, pictures = measure(STYLES[name], options.recipes, order, Path(folder))
         known[name] = {**known.get(name, {}), **found}
         print(name, json.dumps(found, indent=2), flush=True)
         options.out.write_text(json.dumps(known, indent=2) + "\n")
-        strips += [picture.expand(3, -1, -1) for picture in pictures]
-        grid = torch.cat(strips, 1).permute(1, 2, 0).numpy()
-        Image.fromarray(grid).resize((2 * grid.shape[1], 2 * grid.shape[0]), Image.Resampling.NEAREST).save(
-            options.out.with_suffix(".png"), optimize=True
-        )
+        for recipe, picture in pictures.items():
+            grid = picture.expand(3, -1, -1).permute(1, 2, 0).numpy()
+            large = Image.fromarray(grid).resize((2 * grid.shape[1], 2 * grid.shape[0]), Image.Resampling.NEAREST)
+            large.save(options.out.with_name(f"{options.out.stem}-{name}-{recipe}.png"), optimize=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mulligan.core.batch import append_dims
 from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
 from mulligan.core.step import Passage, Penalty, Step, View, plainly
@@ -13,6 +14,13 @@ from mulligan.core.step import Passage, Penalty, Step, View, plainly
 def two_ways(step: Step) -> bool:
     """Whether what G is shown says a side."""
     return getattr(step.G, "sides", False)
+
+
+def sides_of(step: Step) -> list[int]:
+    """For each sample 0 where it is to land in b, 1 where in a; 0 for all where there is one way."""
+    if step.cond is None or not two_ways(step):
+        return [0] * len(step.fake)
+    return [round(side) for side in step.cond[:, -1].flatten(1)[:, 0].tolist()]
 
 
 @terms.register()
@@ -66,15 +74,10 @@ def pool(
         if step.cond is not None and not getattr(step.D, "alone", False):
             raise UserError("the pool term keeps fakes without what they were made from, which this D is to see too")
         fresh = step.fake.detach().float()
-        sides = (
-            step.cond[:, -1].flatten(1)[:, 0].tolist()
-            if step.cond is not None and two_ways(step)
-            else [0.0] * len(fresh)
-        )
         dice = torch.rand(len(fresh), 2).tolist()  # on the CPU, where they do not wait for the device
         shown, old = fresh.clone(), torch.zeros(len(fresh), dtype=torch.bool)
-        for row, (side, (whether, which)) in enumerate(zip(sides, dice, strict=True)):
-            name = f"pool.{'ba'[round(side)]}"
+        for row, (side, (whether, which)) in enumerate(zip(sides_of(step), dice, strict=True)):
+            name = f"pool.{'ba'[side]}"
             kept = step.memory.get(name, fresh[:0])
             if len(kept) < size:
                 step.memory[name] = torch.cat([kept, fresh[row : row + 1]])
@@ -84,7 +87,7 @@ def pool(
                 kept[place] = fresh[row]
         if not old.any():
             return plainly, plainly
-        aged = old.to(fresh.device)[:, None, None, None] if fresh.ndim == 4 else old.to(fresh.device)
+        aged = append_dims(old.to(fresh.device), fresh.ndim)
         return plainly, lambda x: torch.where(aged[: len(x)], shown[: len(x)].to(x.dtype), x)
 
     return Passage("d", fn)

@@ -42,7 +42,7 @@ def restyle() -> Recipe:
         generator=Part("unet", width=24, most=96, levels=2, kernel=3, norm="instance"),
         discriminator=Part("patch", width=32, strides=2, norm="none", spectral=True),
         loss=Part("least-squares"),
-        terms={"cycle": Term(10.0)},  # no identity, beside which G soon changes nothing at all
+        terms={"cycle": Term(3.0)},  # no identity, beside which G soon changes nothing at all
         optimizer=Players(generator=adam, discriminator=adam),
         task=Part("style", ways=2),
         ema=500,
