@@ -34,7 +34,7 @@ from mulligan.use.translation import translated
 
 load_parts()
 RECIPES = ("cyclegan", "restyle", "cut", "fastcut", "restyle-cut")
-TINY = {"generator.width": 4, "generator.blocks": 2, "discriminator.width": 4, "discriminator.strides": 1}
+TINY = {"generator.width": 4, "discriminator.width": 4, "discriminator.strides": 1}
 TWO = Shown(2, unpaired=True, sides=True)
 CPU = torch.device("cpu")
 
@@ -50,7 +50,9 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def order(recipe: str, **more: object) -> dict[str, object]:
-    settings = {**TINY, **({"generator.heads": 8} if "cut" in recipe else {}), "batch": 4, **more}
+    less = {"generator.heads": 8} if "cut" in recipe else {}
+    less |= {"generator.blocks": 2} if registry.recipes[recipe]().generator.name == "translator" else {}
+    settings = {**TINY, **less, "batch": 4, **more}
     return {"recipe": recipe, "images": 8, "settings": settings, "quiet": True, "features": "random", "guard": "off"}
 
 
