@@ -133,7 +133,7 @@ def style() -> Iterator[str]:
     yield (
         "`python benchmarks/style.py`, seed 0: half of the shipped digits is A, the other half, rendered otherwise, is "
         "B. *content*: of held-out digits the share that still reads right; *style*: the share that a "
-        "classifier calls the other style; *real*: what true renderings come to. Networks and weights of the lean recipes were "
+        "classifier calls the other style; *real*: what true renderings come to. Lean networks and weights were "
         "chosen on these very held-out digits, mostly `inverted`, one seed: the numbers flatter them. The style of "
         "`coloured` asks for colour; one hue a picture, as the data have, is not what was learnt."
     )
