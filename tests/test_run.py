@@ -104,7 +104,9 @@ def test_evaluate_says_how_it_measured(digits_run: mg.Run) -> None:
 
 
 @pytest.mark.parametrize("name", list(registry.recipes))
-def test_every_recipe_trains_breaks_resumes_and_samples(name: str, tmp_path: Path, random_images: Path) -> None:
+def test_every_recipe_trains_breaks_resumes_and_samples(
+    name: str, tmp_path: Path, random_images: Path, other_images: Path
+) -> None:
     """Two steps in one go, and one step, a resume and another step: the same bytes."""
     step = 2 * registry.recipes[name]().d_turns
     order = {
@@ -114,9 +116,10 @@ def test_every_recipe_trains_breaks_resumes_and_samples(name: str, tmp_path: Pat
         "quiet": True,
         "features": "random",
     }
-    whole = mg.train(random_images, out=tmp_path / "whole", **order)
-    leave_after_one_step(random_images, tmp_path / "broken", order)
-    broken = mg.train(random_images, out=tmp_path / "broken", **order)
+    data = (random_images, other_images) if registry.recipes[name]().task.name == "style" else (random_images,)
+    whole = mg.train(*data, out=tmp_path / "whole", **order)
+    leave_after_one_step(data, tmp_path / "broken", order)
+    broken = mg.train(*data, out=tmp_path / "broken", **order)
     assert weights_file(whole) == weights_file(broken)
     assert broken.sample(3).shape == (3, 1, 64, 64)
 
@@ -134,7 +137,7 @@ def test_every_recipe_trains_breaks_resumes_and_samples(name: str, tmp_path: Pat
 def test_every_part_resumes(settings: dict[str, object], tmp_path: Path) -> None:
     order = {"images": 16, "settings": {**tiny("digits"), "batch": 4, **settings}, "quiet": True, "features": "random"}
     whole = mg.train("digits", out=tmp_path / "whole", **order)
-    leave_after_one_step("digits", tmp_path / "broken", order)
+    leave_after_one_step(("digits",), tmp_path / "broken", order)
     assert weights_file(whole) == weights_file(mg.train("digits", out=tmp_path / "broken", **order))
 
 
@@ -165,12 +168,20 @@ def random_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def leave_after_one_step(data: Path, out: Path, order: dict) -> None:
+@pytest.fixture(scope="module")
+def other_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 others, for recipes that go from one kind to another."""
+    path = tmp_path_factory.mktemp("data") / "other.npz"
+    np.savez(path, images=np.random.default_rng(1).integers(0, 255, (20, 64, 64), dtype=np.uint8))
+    return path
+
+
+def leave_after_one_step(data: tuple[Path | str, ...], out: Path, order: dict) -> None:
     from mulligan.api.host import Host
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Host, "interrupted", lambda self: True)
-        run = mg.train(data, out=out, **order)
+        run = mg.train(*data, out=out, **order)
     assert run.summary["status"] == "interrupted" and run.summary["steps"] == 1
 
 

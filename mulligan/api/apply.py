@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,11 +21,12 @@ from mulligan.core.run import write_whole
 from mulligan.data.decode import read_whole, reason
 from mulligan.data.files import list_folder
 from mulligan.tasks.generation import Task
-from mulligan.use.apply import WHOLE, applied
+from mulligan.use.apply import WHOLE, See, applied
 from mulligan.use.pictures import as_array
 from mulligan.use.progress import ProgressLine
 from mulligan.use.sample import noise_at
 
+Direction = Literal["a2b", "b2a"]
 PROBE = 8  # pixels of a side that show how much larger results are
 
 
@@ -69,6 +70,7 @@ def apply(
     out: str | Path,
     *,
     mask: str | Path | None = None,
+    direction: Direction | None = None,
     samples: int = 1,
     seed: int = 0,
     quiet: bool = True,
@@ -82,11 +84,13 @@ def apply(
         photos: files, and folders whose images are all meant; results lie in `out` as photos do in their folders.
         mask: for a run that fills holes, an image as large as the photo that is white in them, or a folder of such,
             each by the name of its photo.
+        direction: for a run between two kinds of pictures, which way; by default a2b.
         samples: how many results for each photo, of a generator that hears noise: NAME-1.png, NAME-2.png, …
         seed: of that noise.
 
     Raises:
-        UserError: a run that makes images from nothing, a mask that is missing or not asked for, no photos at all.
+        UserError: a run that makes images from nothing, a mask that is missing or not asked for, a direction that was
+            not trained, no photos at all.
     """
     if not run.shown:
         raise UserError(f"{run.path}: makes images from nothing; apply needs a run trained with --task")
@@ -101,7 +105,7 @@ def apply(
             "--set generator.z=16 for several"
         )
     shape = tuple(run.description["data"]["shape"])
-    task = run.recipe.task.build(registry.tasks, NoRecords(run.path.name, shape))
+    see = _sight(run, run.recipe.task.build(registry.tasks, NoRecords(run.path.name, shape)), direction)
     inputs = list(_inputs([Path(photo) for photo in photos]))
     if not inputs:
         raise UserError(f"{', '.join(map(str, photos))}: no photos in it")
@@ -119,7 +123,7 @@ def apply(
                     if _identity(target.with_name(name)) in kept:
                         raise UserError("the result would be written over a photo; choose another --out")
                     z = noise_at(seed, k, run.G.z_shape)[None]
-                    picture = _made(run, task, path, None if mask is None else _mask_of(Path(mask), path), z)
+                    picture = _made(run, see, path, None if mask is None else _mask_of(Path(mask), path), z)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     write_whole(target.with_name(name), picture)
                     result.written.append(target.with_name(name))
@@ -129,6 +133,21 @@ def apply(
             line.count(index + 1, len(inputs))
     result.seconds = time.monotonic() - started
     return result
+
+
+def _sight(run: Run, task: Task, direction: Direction | None) -> See:
+    """How photos are shown to G, to go that way. Raises UserError where the run cannot."""
+    assert run.shown and task.see
+    if direction and not run.shown.unpaired:
+        raise UserError(f"{run.path}: takes no --direction, which is for runs of --task style")
+    if direction != "b2a":
+        return task.see
+    if not task.see_back:
+        raise UserError(
+            f"{run.path}: was trained to go from a to b alone; --direction b2a needs a recipe that goes both ways, "
+            "like restyle or cyclegan, or a run of B A"
+        )
+    return task.see_back
 
 
 def _inputs(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
@@ -169,22 +188,21 @@ def _mask_of(mask: Path, photo: Path) -> Path:
     return found[0]
 
 
-def _made(run: Run, task: Task, path: Path, mask: Path | None, z: Tensor) -> bytes:
+def _made(run: Run, see: See, path: Path, mask: Path | None, z: Tensor) -> bytes:
     """One result, as a PNG."""
     photo = _read(path)
     opaque, alpha = (photo[:-1], photo[-1:]) if len(photo) in (2, 4) else (photo, None)
     channels = run.description["data"]["shape"][0]
     seen = _with_channels(opaque, alpha, channels)
     holes = None if mask is None else _holes(mask, photo.shape[1:])
-    assert task.see is not None
     probe = torch.zeros(1, channels, PROBE, PROBE)
-    scale = task.see(probe, probe[:, :1]).shape[2] // PROBE
+    scale = see(probe, probe[:, :1]).shape[2] // PROBE
     if photo[0].numel() * scale**2 > WHOLE and any(isinstance(each, nn.InstanceNorm2d) for each in run.G.modules()):
         raise UserError(
             f"is too large to be made in one go, and with instance norm tiles of it would not fit together; at most "
             f"{WHOLE // scale**2:,} pixels, or train with --set generator.norm=none"
         )
-    made = applied(run.G, seen, holes, see=task.see, z=z, scale=scale, device=run.device)
+    made = applied(run.G, seen, holes, see=see, z=z, scale=scale, device=run.device)
     if channels == 4 and alpha is None:
         made = made[:3]
     elif channels < 4 and alpha is not None:

@@ -15,19 +15,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from mulligan.api.pairs import PairDealer
+from mulligan.api.pairs import dealer
 from mulligan.core import registry
 from mulligan.core.batch import Batch, Shown, to_float
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part, Recipe, Term
 from mulligan.core.run import read_json
 from mulligan.core.seeding import endless_order, mix
-from mulligan.core.step import Rule
+from mulligan.core.step import Penalty, Rule
 from mulligan.data import Data
 from mulligan.engine.ema import MovingAverage
 from mulligan.engine.loop import Game
 from mulligan.engine.optim import Tuned
 from mulligan.engine.turn import Player
+from mulligan.models.ways import BothDiscriminators, BothGenerators
 
 PART_PACKAGES = ("terms", "models", "augment", "tasks", "zoo", "metrics")
 PART_MODULES = ("losses", "engine.optim")
@@ -45,7 +46,10 @@ def load_parts() -> None:
 
 
 def recipe_named(recipe: str | Path | Recipe | None, settings: Mapping[str, Any] | None = None) -> Recipe:
-    """A recipe by name, by JSON file, or as it is; with `settings` applied, resolved."""
+    """A recipe by name, by JSON file, or as it is; with `settings` applied, resolved.
+
+    A task that it has already, and that is only named, stays as it is: `--recipe cut --task style` is `cut`.
+    """
     load_parts()
     match recipe:
         case Recipe():
@@ -58,7 +62,7 @@ def recipe_named(recipe: str | Path | Recipe | None, settings: Mapping[str, Any]
             found = Recipe.read(read_json(Path(path)), where=str(path))
         case name:
             found = registry.recipes[str(name)]()  # refuses, with the nearest names
-    return found.with_set(settings or {})
+    return found.with_set({path: v for path, v in (settings or {}).items() if (path, v) != ("task", found.task.name)})
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -102,13 +106,19 @@ def build_networks(
 ) -> tuple[nn.Module, nn.Module]:
     """G and D with their initial weights, a function of the recipe's parts and torch's seed.
 
-    `shown` is the image that both are given, if any. Raises UserError for networks that take none, or need one.
+    `shown` is the image that both are given, if any; where it says a side, each is two networks, one for each. Raises
+    UserError for networks that take none, or need one.
     """
     pairs = (recipe.generator, registry.generators), (recipe.discriminator, registry.discriminators)
     for part, kind in pairs:
         refuse_other_sight(part, kind, recipe.task.name, shown)
-    context = (shape, classes, *([shown] if shown else []))
-    G, D = (part.build(kind, *context) for part, kind in pairs)
+    if shown and shown.sides:
+        context = (shape, classes, shown._replace(channels=shown.channels - 1, sides=False))
+        each = [[part.build(kind, *context) for _ in range(2)] for part, kind in pairs]
+        G, D = BothGenerators(each[0]), BothDiscriminators(each[1])
+    else:
+        context = (shape, classes, *([shown] if shown else []))
+        G, D = (part.build(kind, *context) for part, kind in pairs)
     # channels-last: what oneDNN and cuDNN compute images in, so nothing is reordered on the way
     layout = torch.channels_last if len(shape) == 3 else torch.preserve_format
     return G.to(device, memory_format=layout), D.to(device, memory_format=layout)
@@ -143,8 +153,14 @@ def build_game(
     G, D = build_networks(recipe, data.shape, task.classes, device, task.shown)
     if task.shown and recipe.augment.name != "none":
         raise UserError(f"augment={recipe.augment.name} would move images away from what G was shown; set augment=none")
-    pairs = PairDealer(task, data, device, seed) if task.shown else None
+    pairs = dealer(task, data, device, seed) if task.shown else None
     rules = build_rules(recipe.terms)
+    alike = [name for name, (_, rule) in rules.items() if isinstance(rule, Penalty) and rule.paired]
+    if task.shown and task.shown.unpaired and alike:
+        raise UserError(
+            f"task={recipe.task.name}: the term {alike[0]} compares what G makes with what was wanted, and here nobody "
+            f"knows that; set terms.{alike[0]}=none, or leave --recipe out"
+        )
 
     def player(side: str, net: nn.Module, part: Part) -> Player:
         return Player(

@@ -51,8 +51,9 @@ def inspect(
 def begin_with(data: str | Path, settings: Mapping[str, Any] | None = None) -> str:
     """The recipe that choices start from, by the data, and by the task if the user set one."""
     task = (settings or {}).get("task", FROM_NOISE[0])
-    if (task.get("name") if isinstance(task, Mapping) else task) not in FROM_NOISE:
-        return "restore"
+    name = task.get("name") if isinstance(task, Mapping) else task
+    if name not in FROM_NOISE:
+        return "restyle" if name == "style" else "restore"
     return "points" if data in MIXTURES else "digits"
 
 

@@ -78,7 +78,7 @@ class Host:
         return self.judge(state)
 
     def milestone(self, state: State) -> Verdict:
-        look = picture(draw_grid(self.game, self.plan.seed))
+        look = picture(draw_grid(self.game, self.plan.seed, self.plan.shown))
         png = io.BytesIO()
         look.save(png, "PNG", optimize=True)
         write_whole(self.run.sample_grid(state.images + state.lost), png.getvalue())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mulligan.api.fakes import BLOCK, Blocks
 from mulligan.api.features import feature_net
 from mulligan.api.pairs import Compared
-from mulligan.core.batch import Batch
+from mulligan.core.batch import Batch, Shown
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part
 from mulligan.core.seeding import mix
@@ -49,7 +49,8 @@ class Judge:
         num_fake: int | None = None,
         most: int = MOST,  # real images
         seed: int = 0,
-        pairs: str = "",  # the task, where G makes images from held-out ones
+        shown: Shown | None = None,  # what G makes its images from, if it does: held-out ones
+        task: str = "",
         seen: Callable[[int], None] = lambda images: None,  # is told how many images were looked at so far
     ) -> None:
         self.device = device
@@ -57,7 +58,9 @@ class Judge:
         self.kept = Kept(cache_root(None) / "features") if getattr(self.net, "costly", False) else None
         self.looked_at, self.seen = 0, seen
         self.data = data
-        self.names = (*METRICS, "kid_se", *data.measures, *(["psnr"] if pairs else []))  # of what it measures
+        self.shown = shown
+        paired = shown is not None and not shown.unpaired
+        self.names = (*METRICS, "kid_se", *data.measures, *(["psnr"] if paired else []))  # of what it measures
         indices, split = real_indices(data, split, most)
         self.indices = indices
         self.real = self.features_of(data, indices)
@@ -72,7 +75,7 @@ class Judge:
             data=data.name,
             data_fingerprint=data.fingerprint,
             seed=seed,
-            pairs=pairs,
+            pairs=task if paired else "",
         )
 
     def measure(
@@ -80,17 +83,16 @@ class Judge:
     ) -> dict[str, float]:
         """Metrics of samples of G, always the same ones; also the modes they are at, of data that has such.
 
-        Where G makes images from others, `unseen` deals held-out ones, and how near it comes to them is measured too.
+        Where G makes images from others, `unseen` deals held-out ones; of pairs, how near it comes is measured too.
         """
         told = self.protocol
-        held = Compared(unseen) if told.pairs and unseen else None
+        held = Compared(unseen, not self.shown.unpaired) if self.shown and unseen else None
         blocks = draw(
             G, told.num_fake, seed=mix("judge", told.seed), class_counts=class_counts,
             shown=held and held.shown, device=self.device,
         )  # fmt: skip
         seen = self.look(held.watch(blocks) if held else blocks)
-        near = {"psnr": held.psnr()} if held else {}
-        return measure(self.real, seen.features, k=told.k) | seen.modes | near
+        return measure(self.real, seen.features, k=told.k) | seen.modes | (held.near() if held else {})
 
     def features_of(self, data: Data, indices: np.ndarray) -> Tensor:
         """(N, D), of images of any data set of the same shape."""

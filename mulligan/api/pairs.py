@@ -11,6 +11,7 @@ from torch import Tensor
 from mulligan.core.batch import Batch, to_float, to_uint8
 from mulligan.core.seeding import endless_order, mix
 from mulligan.data import Data
+from mulligan.data.unpaired import UnpairedData
 from mulligan.tasks.generation import Task
 
 FEWEST = 8  # held-out images; of data with fewer, images of training stand in
@@ -33,8 +34,9 @@ class PairDealer:
         rows = self.data.train[endless_order(len(self.data.train), self.seed, position, count)]
         return self._deal(rows, mix("corrupt", self.seed, position))
 
-    def heldout(self, count: int, start: int = 0) -> Batch:
+    def heldout(self, count: int, start: int | None = None) -> Batch:
         """Held-out images from `start` on, again from the first after the last."""
+        start = start or 0
         rows = self.apart[np.arange(start, start + count) % len(self.apart)]
         return self._deal(rows, mix("corrupt held-out", start))
 
@@ -47,11 +49,58 @@ class PairDealer:
         return Batch(real, to_float(cond.to(self.device)))
 
 
-class Compared:
-    """Held-out pairs behind `draw`: it asks what G is shown, and what G made of it is compared with what was wanted."""
+class UnpairedDealer:
+    """Batches of two sets of images of which none go together; where there are two ways, by turns to b and to a.
 
-    def __init__(self, unseen: Callable[..., Batch]) -> None:
-        self.unseen = unseen
+    Two in a row have the same images of a and b, once this way and once that, as in Zhu 2017. Each set has an endless
+    order of its own.
+    """
+
+    def __init__(self, task: Task, data: UnpairedData, device: torch.device, seed: int) -> None:
+        assert task.shown
+        self.task, self.data, self.device, self.seed = task, data, device, seed
+        self.ways = 2 if task.shown.sides else 1
+        both = (data.a, data.b)
+        apart = (side.heldout if len(side.heldout) >= FEWEST else side.train for side in both)
+        self.apart = [np.random.default_rng(0).permutation(rows) for rows in apart]
+
+    def train(self, position: int, count: int) -> Batch:
+        """The images at `position` of the endless orders."""
+        turns = np.arange(position, position + count)
+        at = turns // self.ways
+        rows = [
+            side.train[endless_order(len(side.train), mix("side", self.seed, which), at[0], len(set(at)))][at - at[0]]
+            for which, side in enumerate((self.data.a, self.data.b))
+        ]
+        return self._deal(rows, turns % self.ways)
+
+    def heldout(self, count: int, start: int | None = None) -> Batch:
+        """Held-out images from `start` on, over and over, all to b; without `start` both ways, as in training."""
+        turns = np.arange(count) + (start or 0)
+        at = turns if start is not None else turns // self.ways
+        return self._deal(
+            [rows[at % len(rows)] for rows in self.apart], turns % self.ways if start is None else 0 * turns
+        )
+
+    def _deal(self, rows: list[np.ndarray], sides: np.ndarray) -> Batch:
+        real, cond = self.task.batch(np.stack([*rows, sides], 1))
+        assert cond is not None
+        return Batch(to_float(real.to(self.device, non_blocking=True)), cond.to(self.device))
+
+
+def dealer(task: Task, data: Data, device: torch.device, seed: int) -> PairDealer | UnpairedDealer:
+    """Who deals what G is shown, where it is."""
+    if task.shown and task.shown.unpaired:
+        assert isinstance(data, UnpairedData)
+        return UnpairedDealer(task, data, device, seed)
+    return PairDealer(task, data, device, seed)
+
+
+class Compared:
+    """Held-out images behind `draw`: it asks what G is shown; what G made is compared with what was wanted of pairs."""
+
+    def __init__(self, unseen: Callable[..., Batch], paired: bool = True) -> None:
+        self.unseen, self.paired = unseen, paired
         self.decibels: list[Tensor] = []
 
     def shown(self, start: int, count: int) -> Tensor:
@@ -63,12 +112,13 @@ class Compared:
     def watch(self, blocks: Iterator[tuple[Tensor, Tensor | None]]) -> Iterator[tuple[Tensor, Tensor | None]]:
         """The blocks as they come, each compared on its way."""
         for made, ids in blocks:
-            self.decibels.append(psnr(made, to_uint8(self.wanted[: len(made)]).cpu()))
+            if self.paired:
+                self.decibels.append(psnr(made, to_uint8(self.wanted[: len(made)]).cpu()))
             yield made, ids
 
-    def psnr(self) -> float:
-        """Mean over all images that went by."""
-        return torch.cat(self.decibels).mean().item()
+    def near(self) -> dict[str, float]:
+        """Of pairs, how near they came: the mean over all images that went by."""
+        return {"psnr": torch.cat(self.decibels).mean().item()} if self.paired else {}
 
 
 def psnr(made: Tensor, wanted: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ def prepare(
     plan = Plan(
         recipe,
         data,
-        Judge(data, features, on, most=MOST_AT_A_LOOK, seed=seed, pairs=recipe.task.name if shown else ""),
+        Judge(data, features, on, most=MOST_AT_A_LOOK, seed=seed, shown=shown, task=recipe.task.name),
         on,
         precision,
         seed,
@@ -123,7 +123,7 @@ def prepare(
         rate = images_per_second(game)
         begun = time.monotonic()
         plan.judge.measure(game.ema.net, class_counts=game.class_counts, unseen=game.unseen)
-        draw_grid(game, seed)
+        draw_grid(game, seed, shown)
         per_look = 1.2 * (time.monotonic() - begun)  # and what it takes to write it all down
         fixed = begun - started + per_look + 2.0  # spent already, and the report at the end
     images = budget_images or images_in(recipe.budget, len(data.train), rate, fixed, per_look)
@@ -148,14 +148,15 @@ def images_per_second(game: Game, seconds: float = CALIBRATE) -> float:
     return game.batch * game.d_turns / statistics.mean(times[3:])
 
 
-def draw_grid(game: Game, seed: int) -> torch.Tensor:
+def draw_grid(game: Game, seed: int, shown: Shown | None = None) -> torch.Tensor:
     """The same noise and classes at every look: uint8 (GRID, C, H, W), or points (CLOUD, 2).
 
-    Where G makes pictures from others: what it was shown, what it made and what was wanted, (ROWS, C, H, 3 W).
+    Where G makes pictures from others: what it was shown, what it made and, of pairs, what was wanted.
     """
+    if shown:
+        seed, pairs = mix("grid", seed), not shown.unpaired
+        return translated(game.ema.net, game.unseen, ROWS, seed=seed, pairs=pairs, device=game.device)
     beginning = game.deal(0, 1)
-    if beginning.cond is not None and beginning.cond.is_floating_point():
-        return translated(game.ema.net, game.unseen, ROWS, seed=mix("grid", seed), device=game.device)
     count = GRID if beginning.real.ndim == 4 else CLOUD
     blocks = draw(game.ema.net, count, seed=mix("grid", seed), class_counts=game.class_counts, device=game.device)
     return torch.cat([images for images, _ in blocks])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mulligan.api.build import build_networks, load_parts, pick_device
 from mulligan.api.evaluation import judged
 from mulligan.api.fakes import Blocks, Fakes
-from mulligan.api.pairs import Compared, PairDealer
+from mulligan.api.pairs import Compared, PairDealer, UnpairedDealer, dealer
 from mulligan.core import registry
 from mulligan.core.batch import Shown
 from mulligan.core.errors import UserError
@@ -145,15 +145,15 @@ class Run:
         return data
 
     @functools.cached_property
-    def pairs(self) -> PairDealer:
+    def pairs(self) -> PairDealer | UnpairedDealer:
         """Images of its data as G is shown them, and as they are."""
         data = self.open_data()
         task = self.recipe.task.build(registry.tasks, data)
-        return PairDealer(task, data, self.device, self.description["seed"])
+        return dealer(task, data, self.device, self.description["seed"])
 
     def fakes(self) -> Fakes:
         """Samples of it, to be judged; where they are made from held-out images, also beside these."""
-        held = Compared(self.pairs.heldout) if self.shown else None
+        held = Compared(self.pairs.heldout, not self.shown.unpaired) if self.shown else None
 
         def blocks(count: int, seed: int) -> Blocks:
             made = self.draw(count, seed=mix("judge", seed), held=held)
@@ -166,7 +166,7 @@ class Run:
             count=None,
             draw=blocks,
             trained_on=self.open_data(),
-            **({"task": self.recipe.task.name, "beside": lambda: {"psnr": held.psnr()}} if held else {}),
+            **({"task": self.recipe.task.name if held.paired else "", "beside": held.near} if held else {}),
         )
 
     def evaluate(

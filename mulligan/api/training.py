@@ -44,15 +44,19 @@ class DataOptions:
     max_bad: float = 0.10
     fit: int | None = None
     pairs: bool = False
+    unpaired: bool = False
+    other: str | None = None
 
     def as_asked(self) -> dict[str, Any]:
-        """As run.json has it; `pairs` only where it says something, so that runs from before there were any go on."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name != "pairs" or value}
+        """As run.json has it; what is newer only where it says something, so that runs from before it go on."""
+        newer = ("pairs", "unpaired", "other")
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in newer or value}
 
 
 @kept_memory()
 def train(
     data: str | Path,
+    other: str | Path | None = None,
     *,
     out: str | Path | None = None,
     recipe: str | Path | Recipe | None = None,
@@ -73,6 +77,7 @@ def train(
 
     Args:
         data: "digits", "stacked", "ring", "grid", a folder or zip of images, an .npz, or an IDX file.
+        other: the same; for the task `style`, which goes from `data` to it.
         out: the run folder; by default one under runs/ that is new, or holds this very run unfinished.
         recipe: a name (`mulligan zoo`), a .json file or a Recipe; by default one is chosen (`choose`), and said why.
         minutes, images, epochs, converge: when to stop; whichever comes first. None of them: as the recipe says.
@@ -88,9 +93,8 @@ def train(
     wanted = with_budget(
         recipe_named(recipe or begin_with(data, settings), settings), minutes, images, epochs, converge
     )
-    options = _fitting(options, device, wanted, chosen=recipe is None)
-    path = Path(data)
-    spec = str(path.absolute()) if path.exists() and data not in BUILT_IN else str(data)  # found from anywhere later
+    options = _fitting(options, other, device, wanted, chosen=recipe is None)
+    spec = _from_anywhere(data)
     asked = json.loads(
         json.dumps(
             {
@@ -103,7 +107,8 @@ def train(
             }
         )
     )  # as run.json will hold it, so that the two compare
-    run = RunFolder(out) if out is not None else _free_folder(Path(str(data)).stem, recipe and wanted.name, asked)
+    names = "-to-".join(Path(str(each)).stem for each in (data, other) if each)
+    run = RunFolder(out) if out is not None else _free_folder(names, recipe and wanted.name, asked)
     known = _known(run, asked)
     if known and _ended(run):
         _tell(quiet, f"{run.path} is finished already; train longer or otherwise into another --out")
@@ -157,6 +162,7 @@ def _play(run: RunFolder, plan: Plan, started: float, quiet: bool) -> None:
 @kept_memory()
 def dry_run(
     data: str | Path,
+    other: str | Path | None = None,
     *,
     recipe: str | Path | Recipe | None = None,
     minutes: float | None = None,
@@ -176,7 +182,7 @@ def dry_run(
         recipe_named(recipe or begin_with(data, settings), settings), minutes, images, epochs, converge
     )
     chosen: list[Choice] = []
-    images_of = _open(str(data), _fitting(options, device, wanted, chosen=recipe is None), quiet)
+    images_of = _open(str(data), _fitting(options, other, device, wanted, chosen=recipe is None), quiet)
     if recipe is None:
         wanted, chosen = choose(wanted, images_of, device=pick_device(device), seed=seed, own=settings or ())
     plan = prepare(
@@ -197,9 +203,20 @@ def dry_run(
     }
 
 
-def _fitting(options: DataOptions, device: str, recipe: Recipe, *, chosen: bool) -> DataOptions:
+def _from_anywhere(data: str | Path) -> str:
+    """What names the data set, also from another folder later."""
+    path = Path(data)
+    return str(path.absolute()) if path.exists() and data not in BUILT_IN else str(data)
+
+
+def _fitting(
+    options: DataOptions, other: str | Path | None, device: str, recipe: Recipe, *, chosen: bool
+) -> DataOptions:
     """As the task has it; where neither size nor recipe is given, a size that can be learnt in the time there is."""
-    options = dataclasses.replace(options, pairs=recipe.task.name == "pairs")
+    task = recipe.task.name
+    options = dataclasses.replace(
+        options, pairs=task == "pairs", unpaired=task == "style", other=None if other is None else _from_anywhere(other)
+    )
     if not chosen:
         return options
     return options if options.size else dataclasses.replace(options, fit=SIDE[pick_device(device).type])

@@ -24,9 +24,12 @@ from mulligan.cli.words import (
 
 @click.command()
 @click.argument("data")
+@click.argument("other", required=False)
 @click.option("--out", type=RUN, help="Run folder; by default a new one under runs/. The same command again resumes.")
 @click.option("--recipe", help="Name (see `mulligan zoo`) or a .json file.  [default: chosen to fit]")
-@click.option("--task", help="inpaint, denoise, deblur, superres, colour, jpeg, pairs: images from images; by-class.")
+@click.option(
+    "--task", help="inpaint, denoise, deblur, superres, colour, jpeg, pairs, style: images from images; by-class."
+)
 @click.option("--minutes", type=float, help="Stop after this time,")
 @click.option("--images", type=int, help="or after this many images shown to the discriminator,")
 @click.option("--epochs", type=float, help="or after this many passes over the data, whichever comes first.")
@@ -47,11 +50,15 @@ from mulligan.cli.words import (
 @click.option("--quiet", is_flag=True, help="No progress line.")
 @data_options
 def train(
-    data: str, out: Path | None, recipe: str | None, task: str | None, minutes: float | None, images: int | None,
-    epochs: float | None, converge: bool, seed: int, settings: tuple[str, ...], features: str, device: str, guard: str,
-    dry_run: bool, as_json: bool, quiet: bool, size: Any, labels: bool, channels: str | None, max_bad: float,
+    data: str, other: str | None, out: Path | None, recipe: str | None, task: str | None, minutes: float | None,
+    images: int | None, epochs: float | None, converge: bool, seed: int, settings: tuple[str, ...], features: str,
+    device: str, guard: str, dry_run: bool, as_json: bool, quiet: bool, size: Any, labels: bool, channels: str | None,
+    max_bad: float,
 ) -> int:  # fmt: skip
-    """Train on DATA: "digits", "stacked", "ring", "grid", a folder or zip of images, an .npz, or an IDX file."""
+    """Train on DATA: "digits", "stacked", "ring", "grid", a folder or zip of images, an .npz, or an IDX file.
+
+    With --task style from DATA to OTHER, two sets of pictures of which none go together, and back.
+    """
     from mulligan import api
     from mulligan.core.recipe import parse_setting, typed
 
@@ -64,7 +71,7 @@ def train(
         "features": features, "device": device, "quiet": quiet,
     }  # fmt: skip
     if dry_run:
-        foreseen = api.dry_run(data, **common)
+        foreseen = api.dry_run(data, other, **common)
         if as_json:
             print_json(foreseen)
         else:
@@ -73,7 +80,7 @@ def train(
                 print(f"chosen: {typed(choice['settings'])}: {choice['why']}")
             print_table([(name.replace("_", " "), str(value)) for name, value in foreseen.items()])
         return OK
-    run = api.train(data, out=out, guard=guard, command=["mulligan", *sys.argv[1:]], **common)
+    run = api.train(data, other, out=out, guard=guard, command=["mulligan", *sys.argv[1:]], **common)
     summary = run.summary
     if as_json:
         print_json(summary)

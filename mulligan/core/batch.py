@@ -23,6 +23,8 @@ class Shown(NamedTuple):
 
     channels: int
     mask: bool = False  # the last of them is 1 where the image is to be made, 0 where it is known and stays
+    unpaired: bool = False  # it goes with none of the reals: what is made of it is to look as they do, not like any
+    sides: bool = False  # the last of them is 0 everywhere where the image is to land in b, 1 where in a
 
 
 class Judgement(NamedTuple):

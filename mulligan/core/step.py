@@ -48,12 +48,13 @@ class Penalty:
     """Something added to a player's loss, or to both players': `fn(step) -> (B,)`, unweighted.
 
     It may be (n,), of some samples: the mean counts. `grad_of` names what `fn` differentiates D by, so that only then
-    its gradient is prepared: "real", "fake".
+    its gradient is prepared: "real", "fake". `paired`: it holds a picture of G's against the real one at its place.
     """
 
     side: Side | Literal["both"]
     fn: Callable[[Step], Tensor]
     grad_of: tuple[str, ...] = ()
+    paired: bool = False
 
 
 @dataclass(frozen=True)

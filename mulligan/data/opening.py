@@ -21,6 +21,7 @@ from mulligan.data.pairs import PairFiles, halved
 from mulligan.data.points import MIXTURES, PointData, open_points, refuse_picture_options
 from mulligan.data.sources import Progress, Source, Survey
 from mulligan.data.stacked import StackedData
+from mulligan.data.unpaired import joined, two_sides
 
 VALID = "'digits', 'stacked', 'ring', 'grid', or a folder, .zip, .npz or IDX file (*-images-idx3-ubyte[.gz]) of images"
 BUILT_IN = ("digits", stacked.NAME, *MIXTURES)
@@ -37,6 +38,8 @@ def open_data(
     max_bad: float = 0.10,
     fit: int | None = None,
     pairs: bool = False,
+    unpaired: bool = False,
+    other: str | Path | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> ImageData | PointData | StackedData:
@@ -53,6 +56,8 @@ def open_data(
         max_bad: share of the image files, 0 to 1, that may be unusable; they are listed in the check-up and skipped.
         pairs: `spec` is a folder with sub-folders a and b whose files go by the same names, or one of pictures that
             hold both side by side; sizes are those of one of a pair.
+        unpaired: two sets of images that go from one to the other as wholes: `spec` and `other`, or the sub-folders a
+            and b of `spec`.
         cache: the cache folder; by default that of MULLIGAN_CACHE, or the user's.
         progress: called with (done, of how many) while decoding.
 
@@ -64,6 +69,15 @@ def open_data(
         raise UserError(
             f"{spec}: --task pairs takes a folder with a/ and b/, or one of pictures side by side, no labels"
         )
+    if unpaired:
+        if labels:
+            raise UserError(f"{spec}: --task style goes by no labels; leave --labels away")
+        how = {"size": size, "channels": channels, "max_bad": max_bad, "fit": fit, "cache": cache, "progress": progress}
+        specs = two_sides(spec, other)
+        a, b = (open_data(side, **how) for side in specs)
+        return joined(a, b, specs)
+    if other is not None:
+        raise UserError(f"{spec} and {other}: two data sets are for --task style; give one, or --task style")
     if spec in MIXTURES:
         refuse_picture_options(str(spec), size=size, channels=channels)
         return open_points(str(spec), labels=labels)

@@ -1,5 +1,7 @@
 """`patch`: D judges every patch of a picture beside what G was shown of it (Isola 2017, arXiv 1611.07004, sec. 3.2).
 
+Where what is shown goes with no real picture, it judges pictures alone (Zhu 2017, arXiv 1703.10593, sec. 4).
+
 Legend: B batch, C image channels, S channels that are shown, H W image size.
 """
 
@@ -70,15 +72,17 @@ class PatchDiscriminator(nn.Module):
                 f"patch: {shape[1]}x{shape[2]} is too small for strides={strides} and scales={scales}; "
                 "set discriminator.strides or discriminator.scales lower, or train on larger images with --size"
             )
+        self.alone = told.unpaired
         self.heads = nn.ModuleList(
-            Patches(shape[0] + told.channels, width, strides, norm, spectral) for _ in range(scales)
+            Patches(shape[0] + (0 if self.alone else told.channels), width, strides, norm, spectral)
+            for _ in range(scales)
         )
         initialise(self, 0.0 if spectral else 0.02)
 
     def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
         """x (B, C, H, W), cond (B, S, H, W) -> as many logits as there are scales, each (B, h, w)."""
         assert cond is not None
-        both = torch.cat([x, cond.to(x.dtype)], 1)
+        both = x if self.alone else torch.cat([x, cond.to(x.dtype)], 1)
         logits, features = [], []
         for index, head in enumerate(self.heads):
             both = F.avg_pool2d(both, 2, ceil_mode=True) if index else both

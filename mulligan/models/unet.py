@@ -167,6 +167,18 @@ class UNetGenerator(nn.Module):
         return finished(x[:, :, :height, :width], cond, self.shown, self.channels, self.residual, self.training)
 
 
+class Told(nn.Module):
+    """What a place of a layer comes to, in numbers of length 1 (Park 2020, arXiv 2007.15651, sec. 3)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), nn.Linear(outputs, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, P, C) -> (B, P, E)."""
+        return F.normalize(self.layers(x), dim=2)
+
+
 class Residual(nn.Module):
     """Two convolutions, `dilation` apart, added to what they were given."""
 
@@ -199,6 +211,7 @@ class Translator(nn.Module):
         norm: Norm = "instance",
         residual: bool = False,  # it makes what has to change in the picture, not the picture
         z: int = 0,  # noise numbers, shown everywhere to the first block
+        heads: int = 0,  # numbers by which the patch-nce terms tell places apart; 0: no such heads
         std: float = 0.02,  # of the initial weights
     ) -> None:
         super().__init__()
@@ -223,6 +236,21 @@ class Translator(nn.Module):
         )  # fmt: skip
         self.step = 4
         initialise(self, std)
+        self.looks = sorted({1, (blocks + 1) // 2}) if blocks else []  # blocks after which heads look
+        told = (self.shown.channels, 2 * width, 4 * width, *[4 * width] * len(self.looks))
+        self.heads = nn.ModuleList(Told(inputs, heads) for inputs in told) if heads else None
+
+    def encoded(self, z: Tensor, cond: Tensor) -> list[Tensor]:
+        """(B, S, H, W) -> what heads look at: the image, both halvings, the first block and the middle one (app. C)."""
+        x = padded_to(cond, self.step, least=2)
+        half, rest = self.down[:6], self.down[6:]
+        seen = [x, half(x)]
+        seen.append(rest(seen[-1]))
+        x = seen[-1] if self.noise is None else seen[-1] + self.noise(z)[:, :, None, None]
+        for index, block in enumerate(self.blocks[: max(self.looks, default=0)], 1):
+            x = block(x)
+            seen += [x] if index in self.looks else []
+        return seen
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
         """z (B, z), cond (B, S, H, W) in [-1, 1] -> (B, C, H, W) in [-1, 1], for any H and W."""

@@ -12,13 +12,13 @@ from mulligan.core.step import Penalty, Step
 @terms.register()
 def l1() -> Penalty:
     """Mean |G(z) - x|: keeps G near the image it was paired with (Isola 2017, arXiv 1611.07004, eq. 3)."""
-    return Penalty("g", lambda step: (step.fake - step.real).flatten(1).abs().mean(1))
+    return Penalty("g", lambda step: (step.fake - step.real).flatten(1).abs().mean(1), paired=True)
 
 
 @terms.register()
 def mse() -> Penalty:
     """Mean squared error ||G(z) - x||^2 / size of x."""
-    return Penalty("g", lambda step: (step.fake - step.real).flatten(1).square().mean(1))
+    return Penalty("g", lambda step: (step.fake - step.real).flatten(1).square().mean(1), paired=True)
 
 
 @terms.register()

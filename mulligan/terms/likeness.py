@@ -19,7 +19,7 @@ def feature_matching() -> Penalty:
         apart = [(real.detach() - fake).flatten(1).abs().mean(1) for real, fake in pairs]
         return torch.stack(apart).mean(0)
 
-    return Penalty("g", fn)
+    return Penalty("g", fn, paired=True)
 
 
 @terms.register()
@@ -40,7 +40,7 @@ def perceptual(
         apart = [(a - b).flatten(1).abs().mean(1) for a, b in zip(wanted, seen(step.fake), strict=True)]
         return torch.stack(apart).mean(0)
 
-    return Penalty("g", fn)
+    return Penalty("g", fn, paired=True)
 
 
 @terms.register("total-variation")

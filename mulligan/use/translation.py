@@ -12,9 +12,9 @@ from mulligan.use.sample import CHUNK, draw
 
 
 def translated(
-    G: nn.Module, unseen: Callable[..., Batch], n: int, *, seed: int, device: torch.device | str = "cpu"
+    G: nn.Module, unseen: Callable[..., Batch], n: int, *, seed: int, pairs: bool, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """The first `n` held-out pictures as `side_by_side` has them."""
+    """The first `n` held-out pictures as `side_by_side` has them; where they are no `pairs`, nothing was wanted."""
     rows: list[Tensor] = []
     dealt: list[Batch] = []
 
@@ -27,15 +27,16 @@ def translated(
     for made, _ in draw(G, n, seed=seed, shown=shown, device=device):
         real, cond = dealt[-1]
         assert cond is not None and len(made) <= CHUNK
-        rows.append(side_by_side(cond[: len(made)].cpu(), made, to_uint8(real[: len(made)]).cpu()))
+        wanted = to_uint8(real[: len(made)]).cpu() if pairs else None
+        rows.append(side_by_side(cond[: len(made)].cpu(), made, wanted))
     return torch.cat(rows)
 
 
-def side_by_side(cond: Tensor, made: Tensor, wanted: Tensor) -> Tensor:
-    """cond (B, S, H, W) in [-1, 1], the others uint8 (B, C, H, W) -> uint8 (B, C, H, 3 W).
+def side_by_side(cond: Tensor, made: Tensor, wanted: Tensor | None) -> Tensor:
+    """cond (B, S, H, W) in [-1, 1], the others uint8 (B, C, H, W) -> uint8 (B, C, H, 3 W); 2 W if none is wanted.
 
     Of what was shown, as many channels as pictures have; grey ones as often as it takes.
     """
     channels = made.shape[1]
     input_ = cond[:, :channels] if cond.shape[1] >= channels else cond[:, :1].expand(-1, channels, -1, -1)
-    return torch.cat([to_uint8(input_), made, wanted], 3)
+    return torch.cat([to_uint8(input_), made, *([] if wanted is None else [wanted])], 3)
