@@ -132,7 +132,7 @@ def test_an_encoder_is_taught_once(runs: dict[str, mg.Run], tmp_path: Path, monk
     assert len(told) == 3 and list((run.path / "latent").iterdir()) == [run.path / "latent" / "encoder-z.safetensors"]
     pictures = torch.rand(2, *SHAPE)
     one, other = first.guess(pictures, None), again.guess(pictures, None)
-    assert one.places.shape == (2, 64) and torch.equal(one.places, other.places) and one.classes is not None
+    assert one.places.shape == (2, 64) and torch.allclose(one.places, other.places, atol=1e-6)
     assert (first.guess(pictures, 1).classes == 1).all()
     (run.path / "latent" / "encoder-z.safetensors").write_bytes(b"torn")
     learn()

@@ -65,7 +65,8 @@ def encoder_for(run: Run, space: Space, *, steps: int = STEPS, progress: Callabl
             if json.loads((file.metadata() or {}).get("facts", "null")) == facts:
                 net = Classifier(shape, width)
                 net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-                return Encoder(net.to(run.device).eval().requires_grad_(False), space, len(run.classes))
+                net = net.to(run.device, memory_format=torch.channels_last)  # as it was taught
+                return Encoder(net.eval().requires_grad_(False), space, len(run.classes))
     except (OSError, SafetensorError, RuntimeError, ValueError):
         pass  # none, or none that is whole: it is learnt
 

@@ -37,7 +37,7 @@ class Search:
     starts: int = 8  # for every picture, of which one is left at the end
     draws: int = 1024  # that they are the best of, evenly over the classes
     rate: float = 0.1  # of Adam, in units of the space; falls to zero as a cosine does
-    shell: float = 0.1  # weight of how far a place is from where samples come from, beside that of pixels, 1
+    shell: float = 0.3  # weight of how far a place is from where samples come from, beside that of pixels, 1
     perceptual: float = 0.1  # weight of what a feature net sees
 
     def __post_init__(self) -> None:
