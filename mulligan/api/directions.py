@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 from torch import Tensor
+from torch.nn import functional as F
 
 from mulligan.api.latent import read_facts
 from mulligan.api.runs import Run
@@ -115,19 +116,23 @@ def unlabelled(run: Run, where: Space, method: str, number: int, layers: list[in
 
 
 def attributes(run: Run, where: Space, data: str | Path | None) -> Directions:
-    """The direction towards each class that a classifier of labelled images finds among samples."""
+    """The direction towards each class that a classifier of labelled images finds among samples.
+
+    Raises UserError where G is told the class that the direction would lead to, or there are no labels.
+    """
     if data is None and run.classes:
         raise UserError(
             f"{run.path}: is told the class, so its noise knows nothing of it; `edit interpolate --class A --class B` "
             "goes from class to class, and --data PATH finds directions to the classes of other images"
         )
-    labelled = run.open_data() if data is None else open_data(str(data), size=run.description["data"]["shape"][1:],
-                                                               labels=True)  # fmt: skip
+    shape = tuple(run.description["data"]["shape"])
+    if data is None:
+        labelled = run.open_data()
+    else:  # brought to what the run makes
+        labelled = open_data(data, size=shape[1:], channels=shape[0], labels=True)
     if not isinstance(labelled, ImageData) or labelled.labels is None:
         raise UserError(f"{labelled.name}: has no labels, which say what directions lead to; give --data PATH")
-    channels, own = labelled.shape[0], run.description["data"]["shape"][0]
-    if labelled.shape[1:] != tuple(run.description["data"]["shape"][1:]) or channels != own:
-        raise UserError(f"{labelled.name}: images of {labelled.shape}, and the run's are of another shape")
+    assert labelled.shape == shape
 
     def deal(step: int) -> tuple[Tensor, Tensor]:
         rows = labelled.train[endless_order(len(labelled.train), 0, step * BATCH, BATCH)]
@@ -152,7 +157,7 @@ def attributes(run: Run, where: Space, data: str | Path | None) -> Directions:
     free = ((some.places - where.middle) / where.unit).flatten(1)
     vectors, told = towards(free, torch.searchsorted(present, said), len(present))
     vectors = (vectors.view(-1, *where.shape) * where.unit).flatten(1)
-    vectors = torch.nn.functional.normalize(vectors, dim=1)
+    vectors = F.normalize(vectors, dim=1)
     names = [labelled.classes[int(each)] for each in present]
     if len(present) == 2:  # the one is the other, backwards
         vectors, names = vectors[1:], [f"{names[0]} to {names[1]}"]

@@ -165,7 +165,7 @@ def mix(
     inner = _pictures(run, where, crossed.flatten(0, 1)).unflatten(0, crossed.shape[:2])
     lines = [torch.cat([torch.full_like(tops[:1], 128), tops])]
     lines += [torch.cat([side[None], line]) for side, line in zip(sides, inner, strict=True)]
-    return _written(out, torch.cat(lines), len(above) + 1) | {"layers": f"layers {layers} from the columns"}
+    return _written(out, torch.cat(lines), len(above) + 1) | {"layers_from_columns": layers}
 
 
 def truncate(run: Run, out: str | Path, *, seeds: Sequence[int], class_: str | int | None = None) -> dict[str, Any]:
@@ -182,8 +182,7 @@ def truncate(run: Run, out: str | Path, *, seeds: Sequence[int], class_: str | i
         if isinstance(where, Styles):
             places = where.middle + level * (places - where.middle)
         columns.append(_pictures(run, where, places, ids))
-    levels = "columns: truncation " + ", ".join(f"{level:g}" for level in LEVELS)
-    return _written(out, torch.stack(columns, 1).flatten(0, 1), len(LEVELS)) | {"levels": levels}
+    return _written(out, torch.stack(columns, 1).flatten(0, 1), len(LEVELS)) | {"truncation": list(LEVELS)}
 
 
 def directions(
@@ -282,7 +281,7 @@ def _shown(
         for name, spread in zip(found.names, found.spread.tolist(), strict=True)
     ]
     said: dict[str, Any] = _written(out, pictures, STOPS) | {"kept": str(kept), "directions": rows}
-    return said if found.told is None else said | {"told": f"{found.told:.1%} of other samples' classes told by place"}
+    return said if found.told is None else said | {"told": round(found.told, 4)}
 
 
 def _moved(run: Run, where: Space, places: Tensor, ids: Tensor | None, ways: Directions, steps: Tensor) -> Tensor:

@@ -149,10 +149,12 @@ def invert(
 def _targets(insides: list[Path], out: Path) -> list[Path]:
     """Where each result goes, without its suffix: a.jpg and a.png of one folder go to two places."""
     targets: list[Path] = []
+    taken = {out / Path(SHEET).stem}
     for inside in insides:
         target = out / inside.with_suffix("")
-        clash = target in targets or target == out / Path(SHEET).stem
-        targets.append(out / inside if clash else target)
+        target = out / inside if target in taken else target
+        taken.add(target)
+        targets.append(target)
     return targets
 
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,7 +17,6 @@ from torch.nn import functional as F
 
 from mulligan.api.encoder import encoder_for
 from mulligan.api.runs import Run
-from mulligan.core import registry
 from mulligan.core.batch import to_float, to_uint8
 from mulligan.core.errors import UserError
 from mulligan.core.run import write_whole
@@ -51,7 +52,7 @@ class Latents:
         return cls(facts["space"], tensors["places"], tensors.get("classes"), facts["of"], facts["names"])
 
 
-def read_facts(path: Path, kind: str, run: Run | None) -> tuple[dict[str, Tensor], dict]:
+def read_facts(path: Path, kind: str, run: Run | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors of a file, and what it says of them. Raises UserError unless it is of that kind, and of that run's G."""
     try:
         with safe_open(path, "pt") as file:
@@ -131,7 +132,7 @@ class Finder:
             raise UserError("--encoder reads whole pictures; leave it out with --shrink")
         self.space = space_for(run, space)
         maps = Frozen(features).to(run.device)
-        self.measuring = registry.features[features]()
+        self.measuring = SimpleNamespace(maps=lambda images: [each.cpu() for each in maps(images.to(run.device))])
         # w+ begins in w: a net that guesses each layer's style apart has no more to go by
         self.encoder = encoder_for(run, space_for(run, self.space.name[0]), progress=progress) if encoder else None
         classes = None if not run.classes else range(len(run.classes)) if self.wanted is None else [self.wanted]
@@ -179,5 +180,5 @@ class Finder:
             Latents(self.space.name, found.places, found.classes, stamp_of(self.run.G)),
             made if holes is None else torch.where(holes, made, images),
             10 * torch.log10(255**2 / error.clamp(min=255**2 * 1e-10)),
-            maps_apart(self.measuring, ours, theirs),
+            maps_apart(self.measuring, ours, theirs),  # type: ignore[arg-type]
         )

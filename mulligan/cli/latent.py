@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import click
 
@@ -82,14 +83,21 @@ def edit() -> None:
     """Walk and edit in the latent space of a model: interpolate, mix, truncate, directions, attribute, move."""
 
 
-def _say(as_json: bool, written: dict) -> None:
+def _say(as_json: bool, written: dict[str, Any]) -> None:
     if as_json:
         print_json(written)
         return
-    for row in written.pop("directions", []):
-        print_table([tuple(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values())])
-    for value in written.values():
-        print(value)
+    for name, value in written.items():
+        match name:
+            case "directions":
+                rows = [(row["direction"], f"{row['deviation']:.3g}") for row in value]
+                print_table(rows, header=("direction", "deviation of samples"))
+            case "told":
+                print(f"by its place alone, the class of {value:.0%} of samples not fitted to is told")
+            case "written" | "kept":
+                print(value)
+            case _:
+                print(f"{name.replace('_', ' ')}: {', '.join(map(str, value))}")
 
 
 @edit.command()

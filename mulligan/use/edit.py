@@ -62,7 +62,7 @@ def gram(G: nn.Module, pictures: Pictures, at: Draws) -> Tensor:
     """
     places = at.places.detach().requires_grad_()
     refuse_too_many(places[0, 0].numel())
-    total = places.new_zeros(places.shape[1], places.shape[2], places.shape[2], dtype=torch.float64)
+    total = torch.zeros(places.shape[1], places.shape[2], places.shape[2], dtype=torch.float64)
     with torch.enable_grad(), first_layers(G) as met:
         pictures(places, at.classes)
         for out in (each.flatten(1) for each in met):
@@ -70,7 +70,7 @@ def gram(G: nn.Module, pictures: Pictures, at: Draws) -> Tensor:
                 which = torch.eye(out.shape[1], device=out.device)[start : start + ROWS]  # (r, O)
                 told = which[:, None].expand(-1, len(out), -1)
                 slopes = torch.autograd.grad(out, places, told, is_grads_batched=True, retain_graph=True)[0]
-                rows = slopes.double().permute(2, 0, 1, 3).flatten(1, 2)  # (L, r M, n)
+                rows = slopes.cpu().double().permute(2, 0, 1, 3).flatten(1, 2)  # (L, r M, n)
                 total += rows.transpose(1, 2) @ rows / len(out)
     if not met:
         raise UserError("this generator has no layer that its noise meets first, so none to factorise; try pca")
@@ -92,7 +92,7 @@ def principal(seen: Tensor, draws: Draws, count: int) -> Tensor:
     `seen` (N, O) is what components are taken of: w itself, or a first layer's activations, and then directions are
     what in z best foretells the components. Classes are not among what differs: each is centred.
     """
-    a, places = (_centred(each.double(), draws.classes) for each in (seen.flatten(1), draws.places.flatten(1)))
+    a, places = (_centred(each.flatten(1).cpu().double(), draws.classes) for each in (seen, draws.places))
     refuse_too_many(places.shape[1])
     if a.shape[1] <= len(a):
         coordinates = a @ torch.linalg.eigh(a.T @ a).eigenvectors.flip(1)[:, :count]
@@ -105,7 +105,7 @@ def _centred(x: Tensor, classes: Tensor | None) -> Tensor:
     """(N, n) less the mean, of each class where there are any."""
     if classes is None:
         return x - x.mean(0)
-    x = x.clone()
+    x, classes = x.clone(), classes.cpu()
     for each in classes.unique():
         x[classes == each] -= x[classes == each].mean(0)
     return x
@@ -143,8 +143,8 @@ def towards(x: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, float]:
     arXiv 1907.10786, sec. 2.1).
     """
     known = -(-3 * len(x) // 4)
-    x = x.detach().double()
-    weights = torch.zeros(x.shape[1] + 1, classes, dtype=torch.float64, device=x.device, requires_grad=True)
+    x, labels = x.detach().cpu().double(), labels.cpu()  # not every device computes in it
+    weights = torch.zeros(x.shape[1] + 1, classes, dtype=torch.float64, requires_grad=True)
     solver = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
 
     def logits(some: Tensor) -> Tensor:

@@ -76,18 +76,15 @@ def _ffmpeg() -> Any:
 def _mp4(out: Path, frames: list[Image.Image], fps: float) -> None:
     """H.264 as every browser plays it. Written beside and renamed, as all files are."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    width, height = (side + side % 2 for side in frames[0].size)
     draft = out.with_name(f".{out.stem}.{os.getpid()}.mp4")
     try:
         writer = _ffmpeg().write_frames(
-            str(draft), (width, height), fps=fps, macro_block_size=1, quality=None,
+            str(draft), frames[0].size, fps=fps, macro_block_size=1, quality=None,
             output_params=["-crf", QUALITY, "-movflags", "+faststart"],
         )  # fmt: skip
         writer.send(None)
         for frame in frames:
-            array = np.asarray(frame.convert("RGB"))
-            beyond = (height - array.shape[0], width - array.shape[1])
-            writer.send(np.ascontiguousarray(np.pad(array, ((0, beyond[0]), (0, beyond[1]), (0, 0)), mode="edge")))
+            writer.send(np.ascontiguousarray(frame.convert("RGB")))
         writer.close()
         os.replace(draft, out)
     finally:

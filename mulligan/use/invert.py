@@ -22,7 +22,8 @@ from mulligan.core.seeding import mix
 from mulligan.use.latent import Space
 from mulligan.use.sample import CHUNK, noise_at
 
-AT_ONCE = 1 << 19  # pixels that G makes at once
+AT_ONCE = 1 << 19  # numbers of pictures that G makes at once,
+KEPT = 1 << 26  # and of the draws that are kept to choose from
 DROPS = (1 / 8, 1 / 4, 1 / 2)  # of the steps, after which the worse half of the starts is given up
 LOOKS = 1 / 2  # of the steps, after which a feature net has a say: it costs more than G, and pixels choose well enough
 
@@ -89,8 +90,11 @@ class Inverter:
         self.search = search or Search()
         self.maps = maps if self.search.perceptual else None
         self.by_class = classes is not None
-        draws = max(self.search.draws, self.search.starts, len(classes or ()))
         with torch.no_grad():
+            one = noise_at(0, 0, z_shape)[None].to(device)
+            told = self._told(torch.tensor(list(classes or [0])[:1], device=device))
+            self.numbers = space.pictures(space.places(one, told), told).numel()
+            draws = max(min(self.search.draws, KEPT // self.numbers), self.search.starts, len(classes or ()))
             z = torch.stack([noise_at(mix("invert", seed), i, z_shape) for i in range(draws)]).to(device)
             ids = torch.tensor([(classes or [0])[i % len(classes or [0])] for i in range(draws)], device=device)
             self.drawn = Found(
@@ -100,7 +104,7 @@ class Inverter:
 
     def find(self, known: Known, first: Found | None = None) -> Found:
         """The best place of each of N pictures. `first`: one more place to begin from for each, by who has a guess."""
-        size = max(1, AT_ONCE // (self.search.starts * self.pool[0].numel()))
+        size = max(1, AT_ONCE // (self.search.starts * self.numbers))
         parts = []
         for start in range(0, len(known.pictures), size):
             some = slice(start, start + size)

@@ -126,15 +126,15 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
     Shoemake 1985; for noise, White 2016 (arXiv 1609.04468, sec. 2.1): a straight line would leave the shell.
     """
-    one, other = a.flatten(1).double(), b.flatten(1).double()
-    share = t.expand(len(a)).to(one)[:, None]
+    one, other = (each.flatten(1).cpu().double() for each in (a, b))  # not every device computes in it
+    share = t.cpu().expand(len(a)).to(one)[:, None]
     lengths = [each.norm(dim=1, keepdim=True).clamp(min=1e-12) for each in (one, other)]
     u, v = one / lengths[0], other / lengths[1]
     angle = torch.atan2((u - v).norm(dim=1, keepdim=True), (u + v).norm(dim=1, keepdim=True)) * 2
     bent = (torch.sin((1 - share) * angle) * u + torch.sin(share * angle) * v) / torch.sin(angle)
     # the same direction needs no arc, and opposite ones have no arc of their own
     turned = torch.where(torch.sin(angle).abs() < 1e-6, torch.lerp(u, v, share), bent)
-    return (turned * torch.lerp(*lengths, share)).to(a.dtype).view_as(a)
+    return (turned * torch.lerp(*lengths, share)).to(a).view_as(a)
 
 
 @contextlib.contextmanager
