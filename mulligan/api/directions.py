@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -126,10 +127,8 @@ def attributes(run: Run, where: Space, data: str | Path | None) -> Directions:
             "goes from class to class, and --data PATH finds directions to the classes of other images"
         )
     shape = tuple(run.description["data"]["shape"])
-    if data is None:
-        labelled = run.open_data()
-    else:  # brought to what the run makes
-        labelled = open_data(data, size=shape[1:], channels=shape[0], labels=True)
+    wanted: dict[str, Any] = {"size": shape[1:], "channels": shape[0], "labels": True}  # as the run makes them
+    labelled = run.open_data() if data is None else open_data(data, **wanted)
     if not isinstance(labelled, ImageData) or labelled.labels is None:
         raise UserError(f"{labelled.name}: has no labels, which say what directions lead to; give --data PATH")
     assert labelled.shape == shape
