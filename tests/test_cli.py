@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 
 from mulligan.cli import cli
@@ -33,6 +35,25 @@ VERBS = {
         "run", "data", "test", "ratios", "seeds", "steps", "write", "which", "device", "as_json", "quiet",
     },
     "apply": {"run", "photos", "out", "mask", "samples", "seed", "which", "device", "as_json", "quiet"},
+    "invert": {
+        "run", "photos", "out", "mask", "shrink", "samples", "space", "class_", "encoder", "steps", "starts",
+        "features", "perceptual", "seed", "which", "device", "as_json", "quiet",
+    },
+    "edit": {
+        "interpolate": {
+            "run", "out", "seeds", "latents", "classes", "space", "frames", "loop", "fps", "which", "device", "as_json",
+        },
+        "mix": {"run", "out", "rows", "columns", "layers", "class_", "which", "device", "as_json"},
+        "truncate": {"run", "out", "seeds", "class_", "which", "device", "as_json"},
+        "directions": {
+            "run", "out", "method", "number", "strength", "space", "layers", "seeds", "class_", "which", "device",
+            "as_json",
+        },
+        "attribute": {"run", "out", "data", "strength", "space", "seeds", "which", "device", "as_json"},
+        "move": {
+            "run", "out", "latents", "along", "numbers", "strength", "fps", "which", "device", "as_json",
+        },
+    },
     "diagnose": {"run", "as_json"},
     "inspect": {"data", "as_json", "size", "labels", "channels", "max_bad"},
     "zoo": {"names", "find", "as_json"},
@@ -47,13 +68,22 @@ def mulligan(*words: str | Path, **environment: str) -> subprocess.CompletedProc
     )  # fmt: skip
 
 
+def words_of(command: click.Command) -> set[str | None] | dict[str, Any]:
+    """What a verb takes; of a group, what each of its verbs takes."""
+    if isinstance(command, click.Group):
+        return {name: words_of(each) for name, each in command.commands.items()}
+    return {p.name for p in command.params}
+
+
 def test_verbs_and_options_are_frozen() -> None:
-    assert {name: {p.name for p in command.params} for name, command in cli.commands.items()} == VERBS
+    assert words_of(cli) == VERBS
 
 
 def test_every_option_is_explained() -> None:
     for command in cli.commands.values():
         assert command.help
+        for each in command.commands.values() if isinstance(command, click.Group) else ():
+            assert each.help
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from mulligan.api.photos import holes_in, identity, inputs_of, mask_of, read_photo, with_channels
 from mulligan.api.runs import Run
 from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.core.run import write_whole
-from mulligan.data.decode import read_whole, reason
-from mulligan.data.files import list_folder
+from mulligan.data.decode import reason
 from mulligan.tasks.generation import Task
 from mulligan.use.apply import WHOLE, See, applied
 from mulligan.use.pictures import as_array
@@ -106,11 +106,11 @@ def apply(
         )
     shape = tuple(run.description["data"]["shape"])
     see = _sight(run, run.recipe.task.build(registry.tasks, NoRecords(run.path.name, shape)), direction)
-    inputs = list(_inputs([Path(photo) for photo in photos]))
+    inputs = list(inputs_of([Path(photo) for photo in photos]))
     if not inputs:
         raise UserError(f"{', '.join(map(str, photos))}: no photos in it")
     read = [path for path, _ in inputs] + ([Path(mask)] if mask is not None and Path(mask).is_file() else [])
-    kept = {_identity(path) for path in read} - {None}
+    kept = {identity(path) for path in read} - {None}
     result, started, taken = Applied(), time.monotonic(), set()
     with ProgressLine(0, quiet=quiet) as line:
         for index, (path, inside) in enumerate(inputs):
@@ -120,10 +120,10 @@ def apply(
             names = [f"{target.name}-{k + 1}.png" if samples > 1 else f"{target.name}.png" for k in range(samples)]
             try:
                 for k, name in enumerate(names):
-                    if _identity(target.with_name(name)) in kept:
+                    if identity(target.with_name(name)) in kept:
                         raise UserError("the result would be written over a photo; choose another --out")
                     z = noise_at(seed, k, run.G.z_shape)[None]
-                    picture = _made(run, see, path, None if mask is None else _mask_of(Path(mask), path), z)
+                    picture = _made(run, see, path, None if mask is None else mask_of(Path(mask), path), z)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     write_whole(target.with_name(name), picture)
                     result.written.append(target.with_name(name))
@@ -150,51 +150,13 @@ def _sight(run: Run, task: Task, direction: Direction | None) -> See:
     return task.see_back
 
 
-def _inputs(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """Every photo, and where it lies in the folder that was named."""
-    for path in paths:
-        if path.is_dir():
-            for entry in sorted(list_folder(path).entries, key=lambda entry: entry.name):
-                yield path / entry.where, Path(entry.where)
-        else:
-            yield path, Path(path.name)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What file a path leads to, by whatever name; None where there is none."""
-    try:
-        about = path.stat()
-    except OSError:
-        return None
-    return about.st_dev, about.st_ino
-
-
-def _read(path: Path) -> Tensor:
-    """uint8 (C, H, W). Raises UserError with the reason where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return torch.from_numpy(read_whole(file).copy()).permute(2, 0, 1)
-    except Exception as error:  # decoders meet damaged data with every exception there is
-        raise UserError(reason(error)) from None
-
-
-def _mask_of(mask: Path, photo: Path) -> Path:
-    """The mask itself, or the one in the folder that has the photo's name."""
-    if not mask.is_dir():
-        return mask
-    found = sorted(each for each in mask.iterdir() if each.stem == photo.stem)
-    if not found:
-        raise UserError(f"{mask} holds no mask {photo.stem}.*")
-    return found[0]
-
-
 def _made(run: Run, see: See, path: Path, mask: Path | None, z: Tensor) -> bytes:
     """One result, as a PNG."""
-    photo = _read(path)
+    photo = read_photo(path)
     opaque, alpha = (photo[:-1], photo[-1:]) if len(photo) in (2, 4) else (photo, None)
     channels = run.description["data"]["shape"][0]
-    seen = _with_channels(opaque, alpha, channels)
-    holes = None if mask is None else _holes(mask, photo.shape[1:])
+    seen = with_channels(opaque, alpha, channels)
+    holes = None if mask is None else holes_in(mask, photo.shape[1:])
     probe = torch.zeros(1, channels, PROBE, PROBE)
     scale = see(probe, probe[:, :1]).shape[2] // PROBE
     if photo[0].numel() * scale**2 > WHOLE and any(isinstance(each, nn.InstanceNorm2d) for each in run.G.modules()):
@@ -211,34 +173,6 @@ def _made(run: Run, see: See, path: Path, mask: Path | None, z: Tensor) -> bytes
     file = io.BytesIO()
     Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(file, "PNG")
     return file.getvalue()
-
-
-def _with_channels(opaque: Tensor, alpha: Tensor | None, channels: int) -> Tensor:
-    """uint8 (1 or 3, H, W) with as many channels as the run's images have. Raises UserError where colours were lost."""
-    if channels == 1 and len(opaque) == 3:
-        if not (opaque == opaque[:1]).all():
-            raise UserError("is in colour, and the run was trained on grey images; make it grey, or train on colour")
-        return opaque[:1]
-    if channels >= 3:
-        opaque = opaque.expand(3, -1, -1)
-    if channels == 4:
-        opaque = torch.cat([opaque, torch.full_like(opaque[:1], 255) if alpha is None else alpha])
-    return opaque
-
-
-def _holes(path: Path, size: Sequence[int]) -> Tensor:
-    """bool (1, H, W), True where the mask is white. Raises UserError for another size, or no hole at all."""
-    try:
-        mask = _read(path)
-    except UserError as error:
-        raise UserError(f"mask {path}: {error}") from None
-    if mask.shape[1:] != torch.Size(size):
-        raise UserError(f"is {size[1]}x{size[0]} and its mask {path} {mask.shape[2]}x{mask.shape[1]} (width x height)")
-    opaque = mask[:3] if len(mask) >= 3 else mask[:1]
-    holes = opaque.float().mean(0, keepdim=True) > 127
-    if not holes.any():
-        raise UserError(f"mask {path} has no hole; it is to be white where the photo is to be filled in")
-    return holes
 
 
 def _with_alpha(made: Tensor, alpha: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from mulligan import __version__
 from mulligan.cli.applying import apply
 from mulligan.cli.browsing import completion, zoo
 from mulligan.cli.judging import compare, evaluate, study
+from mulligan.cli.latent import edit, invert
 from mulligan.cli.training import diagnose, inspect, train
 from mulligan.cli.using import sample
 from mulligan.cli.words import INTERRUPTED, OK, USER_ERROR
@@ -53,5 +54,5 @@ def cli() -> None:
     """
 
 
-for verb in (train, sample, apply, evaluate, compare, study, diagnose, inspect, zoo, completion):
+for verb in (train, sample, apply, invert, edit, evaluate, compare, study, diagnose, inspect, zoo, completion):
     cli.add_command(verb)

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 RUN = click.Path(path_type=Path)
+MOST_NUMBERS = 1000  # of a range
 OK, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -27,6 +28,24 @@ class Size(click.ParamType):
         if not match or not int(match[1]):
             self.fail(f"{value!r} is not a size such as 64 or 64x48", param, ctx)
         return int(match[1]), int(match[2] or match[1])
+
+
+class Numbers(click.ParamType):
+    """`3`, `1,5,9` or `0-4`: whole numbers from 0 up, in that order."""
+
+    name = "N,N-N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        found: list[int] = []
+        for part in value.split(","):
+            match = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", part)
+            first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+            if last < first or last - first >= MOST_NUMBERS:
+                self.fail(f"{value!r} is not numbers such as 3 or 1,5,9 or 0-4", param, ctx)
+            found += range(first, last + 1)
+        return tuple(found)
 
 
 def data_options(command: Callable) -> Callable:
