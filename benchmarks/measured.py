@@ -210,6 +210,23 @@ def restoration() -> Iterator[str]:
             yield f"![{task}]({PLACE}/restoration-{data}-{task}.png)\n\nRows: as shown, {ways}."
 
 
+def inversion() -> Iterator[str]:
+    found = known("inversion")
+    if not found:
+        return
+    told = found["protocol"]
+    yield "## Pictures found in a latent space"
+    yield (
+        f"`python benchmarks/inversion.py`: {told['held_out_digits']} held-out digits looked for in a run of `digits` "
+        f"that was shown {told['images_seen']:,} images, {told['threads']} thread. PSNR of whole pictures; class by the "
+        "bundled classifier, as it takes the digit itself to be."
+    )
+    heads = ("psnr_median", "psnr_tenth", "same_class", "right_class", "seconds_per_image", "seconds_before")
+    rows = [(n, *(row.get(head) for head in heads)) for n, row in found["results"].items() if isinstance(row, dict)]
+    yield table(("", *heads), rows)
+    yield f"![digits, found, with a hole, filled, made small, enlarged]({PLACE}/inversion.png)"
+
+
 def families() -> Iterator[str]:
     found = known("families")
     heads = ("megaflops_per_image", "images", "coverage", "recall", "kid", "kid_se", "images_per_second", "by_class")
@@ -226,7 +243,7 @@ def main() -> None:
     blocks = ["# Measured", "Written by `benchmarks/measured.py` from `benchmarks/results`; do not edit."]
     blocks += [*quality("digits", "10"), *quality("mnist", "10"), *quality("digits", "5"), *faces(), *stacked()]
     blocks += [*time_to_quality(), *penalties(), *little_data(), *style(), *synthetic(), *ladder(), *metrics_speed()]
-    blocks += [*families(), *restoration()]
+    blocks += [*families(), *restoration(), *inversion()]
     PAGE.write_text("\n\n".join(blocks) + "\n")
 
 

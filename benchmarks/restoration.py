@@ -66,8 +66,12 @@ CLASSICAL: dict[str, dict[str, Restored]] = {
     },
     "noise": {  # sigma: 0.5 where white is 1 and black -1
         "as shown": lambda seen, _: seen,
-        "non-local means": lambda seen, _: denoise_nl_means(
-            seen, patch_size=5, patch_distance=6, h=0.2, sigma=0.25, channel_axis=2
+        "non-local means": lambda seen, _: np.stack(
+            [
+                denoise_nl_means(each, patch_size=5, patch_distance=6, h=0.2, sigma=0.25)
+                for each in np.moveaxis(seen, 2, 0)
+            ],
+            axis=2,
         ),
     },
     "small": {"bicubic": lambda seen, _: seen},  # as it is shown to G
