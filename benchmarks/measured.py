@@ -218,8 +218,8 @@ def inversion() -> Iterator[str]:
     yield "## Pictures found in a latent space"
     yield (
         f"`python benchmarks/inversion.py`: {told['held_out_digits']} held-out digits looked for in a run of `digits` "
-        f"that was shown {told['images_seen']:,} images, {told['threads']} thread. PSNR of whole pictures; class by the "
-        "bundled classifier, as it takes the digit itself to be."
+        f"that was shown {told['images_seen']:,} images, {told['threads']} thread. PSNR of whole pictures; class by "
+        "the bundled classifier, as it takes the digit itself to be."
     )
     heads = ("psnr_median", "psnr_tenth", "same_class", "right_class", "seconds_per_image", "seconds_before")
     rows = [(n, *(row.get(head) for head in heads)) for n, row in found["results"].items() if isinstance(row, dict)]

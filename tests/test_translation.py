@@ -131,6 +131,10 @@ def test_a_run_is_looked_at_and_measured(task: dict[str, str], pairs: Path, tmp_
     summary = run.summary
     assert run.recipe.generator.name == "unet" and run.shown == Shown(3)
     assert summary["metrics"]["psnr"] > 0 and summary["protocol"]["pairs"] == task["task"]
+    looks = [row for row in run.folder.rows("metric")]
+    assert all(row["perceptual"] > 0 and row["perceptual_se"] > 0 for row in looks)
+    (*_, best) = (row for row in run.folder.rows("event") if row["what"] == "best")
+    assert best["why"].startswith("perceptual "), "what pairs are ranked by"
     with Image.open(max(run.folder.samples.glob("*.png"))) as look:
         assert look.width % (4 * 3 * 24 + 1) == 1, "what was shown, made and wanted"
     assert run.sample(3).shape == (3, 3, 16, 24)

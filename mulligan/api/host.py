@@ -12,7 +12,7 @@ from mulligan.core.interrupt import Interrupts
 from mulligan.core.run import RunFolder, write_json, write_whole
 from mulligan.engine import checkpoint
 from mulligan.engine.budget import best_of, converged
-from mulligan.engine.detectors import TRACKED, Detector, History, diagnose, history_of
+from mulligan.engine.detectors import Detector, History, diagnose, history_of
 from mulligan.engine.guard import Rewind, advice, point
 from mulligan.engine.journal import Averages, Journal, exact
 from mulligan.engine.loop import Game, State, Stop, Verdict, restore, tensors_of
@@ -91,8 +91,8 @@ class Host:
         state.metrics.append(row)
         self.journal.write("metric", state, {**measured, **watched, "protocol": judge.protocol.as_dict()})
         self.board.scalars({f"metric/{name}": value for name, value in measured.items()}, state.images)
-        self.line.metric(f"{TRACKED} {row[TRACKED]:.4f}")
-        if best_of(state.metrics, TRACKED) is row:
+        self.line.metric(f"{judge.tracked} {row[judge.tracked]:.4f}")
+        if best_of(state.metrics, judge.tracked) is row:
             self.keep_best(state, row)
         self.summarise(state, Stop("running", ""))
         if time.monotonic() - self._reported > REPORT_EVERY:
@@ -100,7 +100,7 @@ class Host:
             self._reported = time.monotonic()
         if verdict := self.judge(state):
             return verdict
-        why = converged(state.metrics, TRACKED) if self.plan.recipe.budget.converge else None
+        why = converged(state.metrics, judge.tracked) if self.plan.recipe.budget.converge else None
         return Stop("converged", why) if why else None
 
     def keep_best(self, state: State, row: dict[str, Any]) -> None:
@@ -108,14 +108,15 @@ class Host:
 
         What was best in a game that was given up stays so until it is beaten.
         """
-        beaten = state.best is None or state.best in state.metrics or row[TRACKED] <= state.best[TRACKED]
+        tracked = self.plan.judge.tracked
+        beaten = state.best is None or state.best in state.metrics or row[tracked] <= state.best[tracked]
         state.best = row if beaten else state.best
         state.goods = [*state.goods, {key: row[key] for key in ("attempt", "images", "coverage")}][-GOODS:]
         tensors, kept = tensors_of(self.game), self._kept(state)
         checkpoint.write_good(self.run.checkpoints, state.goods, tensors, kept)
         if beaten:
             checkpoint.write(self.run.checkpoints, checkpoint.BEST, tensors, kept)
-            self.journal.write("event", state, {"what": "best", "why": f"{TRACKED} {row[TRACKED]:.4g}"})
+            self.journal.write("event", state, {"what": "best", "why": f"{tracked} {row[tracked]:.4g}"})
 
     def judge(self, state: State) -> Verdict:
         """What the guard makes of all that was written down so far."""

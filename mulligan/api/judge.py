@@ -18,6 +18,7 @@ from mulligan.core.recipe import Part
 from mulligan.core.seeding import mix
 from mulligan.data import Data
 from mulligan.data.cache import cache_root
+from mulligan.engine.detectors import TRACKED
 from mulligan.metrics.distances import METRICS, measure
 from mulligan.metrics.kept import Kept
 from mulligan.metrics.protocol import Protocol, extract
@@ -60,7 +61,10 @@ class Judge:
         self.data = data
         self.shown = shown
         paired = shown is not None and not shown.unpaired
-        self.names = (*METRICS, "kid_se", *data.measures, *(["psnr"] if paired else []))  # of what it measures
+        near = ("psnr", "perceptual", "perceptual_se") if paired else ()
+        self.names = (*METRICS, "kid_se", *data.measures, *near)  # of what it measures
+        # KID asks whether samples are of the kind; where it is known what each was to be, that is the better question
+        self.tracked = "perceptual" if paired and hasattr(self.net, "maps") else TRACKED
         indices, split = real_indices(data, split, most)
         self.indices = indices
         self.real = self.features_of(data, indices)
@@ -86,7 +90,8 @@ class Judge:
         Where G makes images from others, `unseen` deals held-out ones; of pairs, how near it comes is measured too.
         """
         told = self.protocol
-        held = Compared(unseen, not self.shown.unpaired) if self.shown and unseen else None
+        net = self.net if self.tracked == "perceptual" else None
+        held = Compared(unseen, not self.shown.unpaired, net) if self.shown and unseen else None
         blocks = draw(
             G, told.num_fake, seed=mix("judge", told.seed), class_counts=class_counts,
             shown=held and held.shown, device=self.device,

@@ -12,6 +12,8 @@ from mulligan.core.batch import Batch, to_float, to_uint8
 from mulligan.core.seeding import endless_order, mix
 from mulligan.data import Data
 from mulligan.data.unpaired import UnpairedData
+from mulligan.metrics.features.net import FeatureNet
+from mulligan.metrics.pictures import maps_apart
 from mulligan.tasks.generation import Task
 
 FEWEST = 8  # held-out images; of data with fewer, images of training stand in
@@ -99,9 +101,11 @@ def dealer(task: Task, data: Data, device: torch.device, seed: int) -> PairDeale
 class Compared:
     """Held-out images behind `draw`: it asks what G is shown; what G made is compared with what was wanted of pairs."""
 
-    def __init__(self, unseen: Callable[..., Batch], paired: bool = True) -> None:
+    def __init__(self, unseen: Callable[..., Batch], paired: bool = True, net: FeatureNet | None = None) -> None:
         self.unseen, self.paired = unseen, paired
+        self.net = net  # with maps, by which pairs are compared as well, on the device of what is dealt
         self.decibels: list[Tensor] = []
+        self.apart: list[Tensor] = []
 
     def shown(self, start: int, count: int) -> Tensor:
         """What G is shown for samples `start` to `start + count`."""
@@ -113,12 +117,18 @@ class Compared:
         """The blocks as they come, each compared on its way."""
         for made, ids in blocks:
             if self.paired:
-                self.decibels.append(psnr(made, to_uint8(self.wanted[: len(made)]).cpu()))
+                wanted = to_uint8(self.wanted[: len(made)])
+                self.decibels.append(psnr(made, wanted.cpu()))
+                self.apart += [maps_apart(self.net, made.to(wanted.device), wanted).cpu()] if self.net else []
             yield made, ids
 
     def near(self) -> dict[str, float]:
-        """Of pairs, how near they came: the mean over all images that went by."""
-        return {"psnr": torch.cat(self.decibels).mean().item()} if self.paired else {}
+        """Of pairs, how near they came: the mean over all images that went by; of what a net sees also its error."""
+        found = {"psnr": torch.cat(self.decibels).mean().item()} if self.paired else {}
+        if self.apart:
+            apart = torch.cat(self.apart)
+            found |= {"perceptual": apart.mean().item(), "perceptual_se": (apart.std() / len(apart) ** 0.5).item()}
+        return found
 
 
 def psnr(made: Tensor, wanted: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ def maps_apart(net: FeatureNet, a: Tensor, b: Tensor) -> Tensor:
     """(N,) distances of pairs: squared differences of maps of unit length along the channels, all layers alike."""
     if not hasattr(net, "maps"):
         raise UserError("this feature net has no maps to look into; one with maps: digits, random")
-    apart = torch.zeros(len(a))
+    apart = torch.zeros(len(a), device=a.device)
     for one, other in zip(net.maps(to_float(a)), net.maps(to_float(b)), strict=True):
         apart += (F.normalize(one) - F.normalize(other)).square().sum(1).mean((1, 2))
     return apart
