@@ -205,6 +205,25 @@ def test_an_input_is_never_written_over(runs: dict[str, mg.Run], tmp_path: Path)
             assert mg.apply(runs["superres"], [shot], tmp_path / "out").failed and shot.read_bytes() == before
 
 
+def test_holes_may_be_painted_over_in_a_colour(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+    shot = photo(tmp_path / "a.png", 40, 30)
+    pixels = pixels_of(shot).copy()
+    pixels[5:12, 8:20] = (255, 0, 255)
+    Image.fromarray(pixels).save(tmp_path / "painted.png")
+    result = mg.apply(runs["inpaint"], [tmp_path / "painted.png"], tmp_path / "out", mask_colour="#ff00ff")
+    assert not result.failed
+    after = pixels_of(tmp_path / "out" / "painted.png")
+    hole = np.zeros((30, 40), bool)
+    hole[5:12, 8:20] = True
+    assert (after[~hole] == pixels[~hole]).all() and not (after[hole] == (255, 0, 255)).all(1).any()
+    (why,) = mg.apply(runs["inpaint"], [shot], tmp_path / "out", mask_colour="00ff01").failed
+    assert "no pixel of the colour 00ff01" in why[1]
+    with pytest.raises(UserError, match="such as ff00ff"):
+        mg.apply(runs["inpaint"], [shot], tmp_path / "out", mask_colour="pink")
+    with pytest.raises(UserError, match="give one"):
+        mg.apply(runs["inpaint"], [shot], tmp_path / "out", mask_colour="ff00ff", mask=tmp_path / "painted.png")
+
+
 def test_masks_that_are_none(runs: dict[str, mg.Run], tmp_path: Path) -> None:
     shot = photo(tmp_path / "a.png", 8, 8)
     Image.new("L", (8, 8)).save(tmp_path / "black.png")

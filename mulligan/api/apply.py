@@ -14,7 +14,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mulligan.api.photos import holes_in, identity, inputs_of, mask_of, read_photo, with_channels
+from mulligan.api.photos import (
+    holes_in,
+    holes_painted,
+    identity,
+    inputs_of,
+    mask_of,
+    read_photo,
+    refuse_other_colour,
+    with_channels,
+)
 from mulligan.api.runs import Run
 from mulligan.core import registry
 from mulligan.core.errors import UserError
@@ -70,6 +79,7 @@ def apply(
     out: str | Path,
     *,
     mask: str | Path | None = None,
+    mask_colour: str | None = None,
     direction: Direction | None = None,
     samples: int = 1,
     seed: int = 0,
@@ -84,6 +94,7 @@ def apply(
         photos: files, and folders whose images are all meant; results lie in `out` as photos do in their folders.
         mask: for a run that fills holes, an image as large as the photo that is white in them, or a folder of such,
             each by the name of its photo.
+        mask_colour: instead, the colour that somebody painted over the holes of the photos in, such as "ff00ff".
         direction: for a run between two kinds of pictures, which way; by default a2b.
         samples: how many results for each photo, of a generator that hears noise: NAME-1.png, NAME-2.png, …
         seed: of that noise.
@@ -94,9 +105,13 @@ def apply(
     """
     if not run.shown:
         raise UserError(f"{run.path}: makes images from nothing; apply needs a run trained with --task")
-    if run.shown.mask != (mask is not None):
-        needs = "fills holes: say where they are with --mask MASK" if run.shown.mask else "takes no --mask"
-        raise UserError(f"{run.path}: {needs}")
+    if run.shown.mask != (mask is not None or mask_colour is not None):
+        where = "fills holes: say where they are with --mask MASK or --mask-colour ff00ff"
+        raise UserError(f"{run.path}: {where if run.shown.mask else 'takes no --mask'}")
+    if mask is not None and mask_colour is not None:
+        raise UserError("--mask and --mask-colour both say where the holes are; give one")
+    if mask_colour is not None:
+        refuse_other_colour(mask_colour)
     if samples < 1:
         raise UserError(f"--samples {samples}: at least 1")
     if samples > 1 and not torch.Size(run.G.z_shape).numel():
@@ -123,7 +138,7 @@ def apply(
                     if identity(target.with_name(name)) in kept:
                         raise UserError("the result would be written over a photo; choose another --out")
                     z = noise_at(seed, k, run.G.z_shape)[None]
-                    picture = _made(run, see, path, None if mask is None else mask_of(Path(mask), path), z)
+                    picture = _made(run, see, path, None if mask is None else mask_of(Path(mask), path), mask_colour, z)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     write_whole(target.with_name(name), picture)
                     result.written.append(target.with_name(name))
@@ -150,13 +165,16 @@ def _sight(run: Run, task: Task, direction: Direction | None) -> See:
     return task.see_back
 
 
-def _made(run: Run, see: See, path: Path, mask: Path | None, z: Tensor) -> bytes:
+def _made(run: Run, see: See, path: Path, mask: Path | None, colour: str | None, z: Tensor) -> bytes:
     """One result, as a PNG."""
-    photo = read_photo(path)
+    photo, holes = read_photo(path), None
+    if mask is not None:
+        holes = holes_in(mask, photo.shape[1:])
+    elif colour is not None:
+        photo, holes = holes_painted(photo, colour)
     opaque, alpha = (photo[:-1], photo[-1:]) if len(photo) in (2, 4) else (photo, None)
     channels = run.description["data"]["shape"][0]
     seen = with_channels(opaque, alpha, channels)
-    holes = None if mask is None else holes_in(mask, photo.shape[1:])
     probe = torch.zeros(1, channels, PROBE, PROBE)
     scale = see(probe, probe[:, :1]).shape[2] // PROBE
     if photo[0].numel() * scale**2 > WHOLE and any(isinstance(each, nn.InstanceNorm2d) for each in run.G.modules()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from mulligan.core.errors import UserError
 from mulligan.data.decode import read_whole, reason
 from mulligan.data.files import list_folder
+from mulligan.use.pictures import NEUTRAL
 
 
 def inputs_of(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
@@ -77,3 +79,22 @@ def holes_in(path: Path, size: Sequence[int]) -> Tensor:
     if not holes.any():
         raise UserError(f"mask {path} has no hole; it is to be white where the photo is to be filled in")
     return holes
+
+
+def holes_painted(photo: Tensor, colour: str) -> tuple[Tensor, Tensor]:
+    """uint8 (C, H, W) whose holes somebody painted over in a colour such as ff00ff: it without, and bool (1, H, W).
+
+    Raises UserError where no pixel has just that colour.
+    """
+    wanted = torch.tensor(list(bytes.fromhex(colour.removeprefix("#"))), dtype=torch.uint8)[:, None, None]
+    opaque = photo[:3] if len(photo) >= 3 else photo[:1].expand(3, -1, -1)
+    holes = (opaque == wanted).all(0, keepdim=True)
+    if not holes.any():
+        raise UserError(f"has no pixel of the colour {colour}: paint over what is to be filled in, without soft edges")
+    return torch.where(holes, NEUTRAL, photo).to(torch.uint8), holes
+
+
+def refuse_other_colour(colour: str) -> None:
+    """Raises UserError for what is no colour."""
+    if not re.fullmatch(r"#?[0-9a-fA-F]{6}", colour):
+        raise UserError(f"--mask-colour {colour}: give red, green and blue in hexadecimal, such as ff00ff")
