@@ -21,20 +21,23 @@ VERBS = {
     "train": {
         "out", "recipe", "task", "minutes", "images", "epochs", "converge", "seed", "settings", "features", "device",
         "guard", "dry_run", "as_json", "quiet", "size", "labels", "channels", "max_bad", "data",
+        "other",
     },
     "sample": {"run", "n", "seed", "class_", "truncation", "out", "which", "device"},
     "evaluate": {
         "what", "data", "groups", "features", "split", "samples", "seed", "which", "device", "as_json", "size",
-        "labels", "channels", "max_bad",
+        "labels", "channels", "max_bad", "quiet",
     },
     "compare": {
         "whats", "data", "features", "split", "samples", "seed", "which", "device", "as_json", "size", "labels",
-        "channels", "max_bad",
+        "channels", "max_bad", "quiet",
     },
     "study": {
         "run", "data", "test", "ratios", "seeds", "steps", "write", "which", "device", "as_json", "quiet",
     },
-    "apply": {"run", "photos", "out", "mask", "samples", "seed", "which", "device", "as_json", "quiet"},
+    "apply": {
+        "run", "photos", "out", "mask", "mask_colour", "direction", "samples", "seed", "which", "device", "as_json", "quiet",
+    },
     "invert": {
         "run", "photos", "out", "mask", "shrink", "samples", "space", "class_", "encoder", "steps", "starts",
         "features", "perceptual", "seed", "which", "device", "as_json", "quiet",

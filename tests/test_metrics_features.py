@@ -75,7 +75,12 @@ def test_channels():
 
 
 def test_each_net_is_tested():
-    elsewhere = {"digits-by-channel", "self"}  # test_stacked.py, test_metrics_own.py
+    elsewhere = {
+        "digits-by-channel",
+        "self",
+        "dinov2",
+        "clip",
+    }  # test_stacked.py, test_metrics_own.py, test_metrics_hub.py
     assert set(features) == {*SHIPPED, "inception", "plain"} | elsewhere
 
 
