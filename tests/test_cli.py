@@ -36,7 +36,8 @@ VERBS = {
         "run", "data", "test", "ratios", "seeds", "steps", "write", "which", "device", "as_json", "quiet",
     },
     "apply": {
-        "run", "photos", "out", "mask", "mask_colour", "direction", "samples", "seed", "which", "device", "as_json", "quiet",
+        "run", "photos", "out", "mask", "mask_colour", "direction", "samples", "seed", "which", "device", "as_json",
+        "quiet",
     },
     "invert": {
         "run", "photos", "out", "mask", "shrink", "samples", "space", "class_", "encoder", "steps", "starts",
