@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +30,10 @@ def test_the_readme_names_only_what_there_is() -> None:
     load_parts()
     text = (ROOT / "README.md").read_text()
     for verb, words in re.findall(r"^mulligan (\w+)([^#\n]*)", text, flags=re.MULTILINE):
-        options = {option for parameter in cli.commands[verb].params for option in parameter.opts}
+        command = cli.commands[verb]
+        if isinstance(command, click.Group):
+            command = command.commands[words.split()[0]]
+        options = {option for parameter in command.params for option in parameter.opts}
         assert set(re.findall(r"(?<!\S)--?[a-z][\w-]*", words)) <= options, (verb, words)
     for link in re.findall(r"\]\(([^)]+)\)", text):
         assert (ROOT / link.partition("#")[0]).exists(), link
