@@ -126,7 +126,8 @@ def main() -> None:
         run = mg.load(options.run, device="cpu")
         table = measure(run, options.count, options.seed, options.out)
         protocol = {
-            "run": run.description["command"] or f"trained here, seed {options.seed}", "images_seen": run.checkpoint.state["images"],
+            "run": run.description["command"] or f"trained here, seed {options.seed}",
+            "images_seen": run.checkpoint.state["images"],
             "held_out_digits": options.count, "seed": options.seed, "search": vars(mg.Search()), "threads": 1,
             "torch": torch.__version__, "device": "cpu",
         }  # fmt: skip
