@@ -7,8 +7,8 @@ where only a part is known, a hole of 14x14 in the middle or every digit four ti
 of code would do (the hole as dark as the ground, bicubic enlargement). PSNR is of 8-bit pictures, over all pixels;
 perceptual distance by the net that the search looks through. `same class` is what the bundled digit net says of the
 picture and of the digit as it was; the search has not seen that net. Trains `digits` first, where no run is given.
-Writes benchmarks/results/inversion.json and inversion.png: of the first 24 digits, in threes: as it was, found, and
-filled; and, at the right, what was known and found of the small.
+Writes benchmarks/results/inversion.json and inversion.png, of 24 of the digits, from above: as they were, found; with
+the hole, filled; made small, enlarged.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def main() -> None:
         run = mg.load(options.run, device="cpu")
         table = measure(run, options.count, options.seed, options.out)
         protocol = {
-            "run": run.description["command"], "images_seen": run.checkpoint.state["images"],
+            "run": run.description["command"] or f"trained here, seed {options.seed}",
+            "images_seen": run.checkpoint.state["images"],
             "held_out_digits": options.count, "seed": options.seed, "search": vars(mg.Search()), "threads": 1,
             "torch": torch.__version__, "device": "cpu",
         }  # fmt: skip
