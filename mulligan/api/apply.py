@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from mulligan.core.run import write_whole
 from mulligan.data.decode import reason
 from mulligan.tasks.generation import Task
 from mulligan.use.apply import WHOLE, See, applied
-from mulligan.use.pictures import as_array
+from mulligan.use.pictures import as_array, as_image, png
 from mulligan.use.progress import ProgressLine
 from mulligan.use.sample import noise_at
 
@@ -187,10 +186,7 @@ def _made(run: Run, see: See, path: Path, mask: Path | None, colour: str | None,
         made = made[:3]
     elif channels < 4 and alpha is not None:
         made = _with_alpha(made, alpha)
-    array = as_array(made[None])[0]
-    file = io.BytesIO()
-    Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(file, "PNG")
-    return file.getvalue()
+    return png(as_image(as_array(made[None])[0]))
 
 
 def _with_alpha(made: Tensor, alpha: Tensor) -> Tensor:

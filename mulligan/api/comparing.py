@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from mulligan.core.errors import UserError
 from mulligan.core.run import RunFolder, write_json, write_whole
 from mulligan.data import Data, open_data
 from mulligan.metrics.intervals import Estimate, differences, estimates
-from mulligan.use.pictures import grid
+from mulligan.use.pictures import grid, png
 from mulligan.use.progress import ProgressLine
 from mulligan.use.report import write_report
 
@@ -75,9 +74,7 @@ def _keep(run: RunFolder, found: dict[str, Any], fakes: Fakes, trained_on: Data)
     if (pairs := found.get("closest")) and len(fakes.shape) == 3:
         made = torch.cat([block for block, _ in fakes.draw(max(pairs["fakes"]) + 1, found["protocol"]["seed"])])
         both = torch.stack([made[pairs["fakes"]], trained_on.images(pairs["train"])], 1).flatten(0, 1)
-        file = io.BytesIO()
-        grid(both, columns=PAIRS_IN_A_ROW * 2).save(file, "PNG")
-        write_whole(run.neighbours, file.getvalue())
+        write_whole(run.neighbours, png(grid(both, columns=PAIRS_IN_A_ROW * 2)))
     write_report(run)
 
 

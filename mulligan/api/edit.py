@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +19,7 @@ from mulligan.core.errors import UserError
 from mulligan.core.run import write_whole
 from mulligan.use.film import refuse_other_suffix, save_film
 from mulligan.use.latent import Space, Styles, classes_blended
-from mulligan.use.pictures import grid
+from mulligan.use.pictures import grid, png
 from mulligan.use.sample import CHUNK, classes_for, noise_at
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.85, 1.0)  # of a truncation sweep
@@ -325,7 +324,5 @@ def _sheet_name(out: str | Path) -> Path:
 
 
 def _written(out: Path, pictures: Tensor, columns: int) -> dict[str, Any]:
-    file = io.BytesIO()
-    grid(pictures, columns).save(file, "PNG")
-    write_whole(out, file.getvalue())
+    write_whole(out, png(grid(pictures, columns)))
     return {"written": str(out)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import time
 from typing import Any
 
@@ -20,7 +19,7 @@ from mulligan.engine.memory import peak_memory
 from mulligan.engine.probes import memorised, noise_heard
 from mulligan.engine.turn import Report
 from mulligan.use.events import TensorBoard
-from mulligan.use.pictures import picture
+from mulligan.use.pictures import picture, png
 from mulligan.use.progress import ProgressLine
 from mulligan.use.report import write_report
 
@@ -79,9 +78,7 @@ class Host:
 
     def milestone(self, state: State) -> Verdict:
         look = picture(draw_grid(self.game, self.plan.seed, self.plan.shown))
-        png = io.BytesIO()
-        look.save(png, "PNG", optimize=True)
-        write_whole(self.run.sample_grid(state.images + state.lost), png.getvalue())
+        write_whole(self.run.sample_grid(state.images + state.lost), png(look, optimize=True))
         self.board.image("samples", look, state.images)
 
         judge = self.plan.judge

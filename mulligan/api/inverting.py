@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,9 +17,9 @@ from mulligan.api.photos import holes_in, identity, inputs_of, mask_of, read_pho
 from mulligan.api.runs import Run
 from mulligan.core.errors import UserError
 from mulligan.core.run import write_json, write_whole
-from mulligan.data.decode import CHANNELS, RESIZE_RULE, fit, reason
+from mulligan.data.decode import RESIZE_RULE, fit, reason
 from mulligan.use.invert import Search
-from mulligan.use.pictures import NEUTRAL, grid
+from mulligan.use.pictures import NEUTRAL, as_array, as_image, grid, png
 from mulligan.use.progress import ProgressLine
 
 BLOCK = 32  # photos that are searched for together
@@ -188,8 +186,7 @@ def _prepared(path: Path, target: Path, shape: tuple[int, ...], shrink: int, mas
 
 def _scaled(image: Tensor, height: int, width: int) -> Tensor:
     """uint8 (C, H, W) -> (C, height, width), as training images are scaled."""
-    array = image.permute(1, 2, 0).numpy()
-    picture = Image.fromarray(array[..., 0] if len(image) == 1 else array)
+    picture = as_image(as_array(image[None])[0])
     return torch.from_numpy(fit(picture, height, width, len(image)).copy()).permute(2, 0, 1)
 
 
@@ -203,10 +200,7 @@ def _write(run: Run, photos: list[Prepared], answers: list[Inverted], result: Pl
     """The pictures of a block, and a row of numbers for each."""
     for index, photo in enumerate(photos):
         for answer, path in zip(answers, _files(photo.target, len(answers)), strict=True):
-            array = answer.pictures[index].permute(1, 2, 0).numpy()
-            file = io.BytesIO()
-            Image.fromarray(array[..., 0] if array.shape[2] == 1 else array, CHANNELS[array.shape[2]]).save(file, "PNG")
-            write_whole(path, file.getvalue())
+            write_whole(path, png(as_image(as_array(answer.pictures[index][None])[0])))
             classes = answer.latents.classes
             result.rows.append(
                 {
@@ -230,10 +224,8 @@ def _finish(out: Path, found: list[tuple[Prepared, list[Inverted], int]], result
         cells += [F.interpolate(known[None], size=size, mode="nearest")[0], *pictures]
     each = 1 + len(found[0][1])
     across = max(1, round((len(cells) / each / each) ** 0.5))  # photos beside one another, so that it is near square
-    file = io.BytesIO()
-    grid(torch.stack(cells), each * min(across, len(found))).save(file, "PNG")
     result.sheet, result.latents = out / SHEET, out / LATENTS
-    write_whole(result.sheet, file.getvalue())
+    write_whole(result.sheet, png(grid(torch.stack(cells), each * min(across, len(found)))))
     first = found[0][1][0].latents
     answered = [(answer, index) for _, answers, index in found for answer in answers]
     Latents(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
@@ -31,6 +31,11 @@ class Loss:
     d: Callable[[Tensor, Tensor], Tensor]
     g: Callable[..., Tensor]
     g_sees_real: bool = False
+
+
+def over_heads(per_head: Iterable[Tensor]) -> Tensor:
+    """What a loss says by head, averaged over all but the batch and summed over the heads: (B,)."""
+    return torch.stack([each.flatten(1).mean(1) if each.ndim > 1 else each for each in per_head]).sum(0)
 
 
 class Augmentation(Protocol):

@@ -12,7 +12,20 @@ from torch import Tensor, nn
 
 from mulligan.core.batch import Batch, staged_like
 from mulligan.core.recipe import Term, value_at
-from mulligan.core.step import Augmentation, Constraint, Loss, Passage, Penalty, Rule, Search, Side, Step, View, plainly
+from mulligan.core.step import (
+    Augmentation,
+    Constraint,
+    Loss,
+    Passage,
+    Penalty,
+    Rule,
+    Search,
+    Side,
+    Step,
+    View,
+    over_heads,
+    plainly,
+)
 from mulligan.engine.optim import Tuned
 from mulligan.engine.signals import gradient_norm, spread, wins
 
@@ -60,7 +73,7 @@ def adversarial(loss: Loss, step: Step) -> Tensor:
         per_head = map(loss.g, step.on_real.logits, step.on_fake.logits)
     else:
         per_head = map(loss.g, step.on_fake.logits)
-    return torch.stack([each.flatten(1).mean(1) if each.ndim > 1 else each for each in per_head]).sum(0)
+    return over_heads(per_head)
 
 
 def turn(

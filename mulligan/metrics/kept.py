@@ -7,6 +7,7 @@ net, nothing is found.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -41,16 +42,16 @@ class Kept:
         digest.update(pixels.numpy())
         return self.folder / f"{digest.hexdigest()}.safetensors"
 
-    def features(self, net: FeatureNet, images: Tensor) -> Tensor | None:
-        """(b, D) of these images (b, ...) on the CPU, where they are kept."""
+    def features(self, net: FeatureNet, images: Tensor, take: Callable[[Tensor], Tensor]) -> Tensor:
+        """(b, D) of images (b, ...) on the CPU: as they are kept, or taken now, and kept.
+
+        Raises OSError where the disk is full or cannot be written.
+        """
         path = self._path(net, images)
         try:
             found = load(path.read_bytes())[FEATURES]
             path.touch()
         except (OSError, SafetensorError, KeyError):
-            return None
+            found = take(images)
+            write_whole(path, save({FEATURES: found.contiguous()}))
         return found
-
-    def keep(self, net: FeatureNet, images: Tensor, features: Tensor) -> None:
-        """Write them down. Raises OSError where the disk is full or cannot be written."""
-        write_whole(self._path(net, images), save({FEATURES: features.contiguous()}))

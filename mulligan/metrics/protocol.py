@@ -31,14 +31,13 @@ def extract(
     """
     net = net.to(device)
     features = []
+
+    def take(block: Tensor) -> Tensor:
+        return net(to_float(block.to(device))).float().cpu()
+
     for batch in batches:
         for block in batch.split(net.block):
-            found = kept.features(net, block) if kept else None
-            if found is None:
-                found = net(to_float(block.to(device))).float().cpu()
-                if kept:
-                    kept.keep(net, block, found)
-            features.append(found)
+            features.append(kept.features(net, block, take) if kept else take(block))
             seen(len(block))
     if not features:
         raise UserError("there are no images to take features of")

@@ -10,7 +10,7 @@ from mulligan.core import registry
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
-from mulligan.core.step import Penalty, Step
+from mulligan.core.step import Penalty, Step, over_heads
 
 
 @terms.register()
@@ -33,8 +33,8 @@ def unrolled(
     def of_g(real: Judgement | None, fake: Judgement) -> Tensor:
         if pair.g_sees_real:
             assert real is not None
-            return _summed(map(pair.g, real.logits, fake.logits))
-        return _summed(map(pair.g, fake.logits))
+            return over_heads(map(pair.g, real.logits, fake.logits))
+        return over_heads(map(pair.g, fake.logits))
 
     def fn(step: Step) -> Tensor:
         real, fake = step.view_real(step.real), step.view_fake(step.fake)
@@ -46,7 +46,7 @@ def unrolled(
 
         for _ in range(steps):
             on_real, on_fake = judged(real), judged(fake)
-            answer = _summed(map(pair.d, on_real.logits, on_fake.logits)).mean()
+            answer = over_heads(map(pair.d, on_real.logits, on_fake.logits)).mean()
             slopes = torch.autograd.grad(answer, list(weights.values()), create_graph=True, allow_unused=True)
             weights = {
                 name: each if slope is None else each - rate * slope
@@ -57,8 +57,3 @@ def unrolled(
         return of_g(real_then, judged(fake)) - of_g(real_now, step.on_fake)
 
     return Penalty("g", fn)
-
-
-def _summed(per_head: map[Tensor]) -> Tensor:
-    """(B,) of all heads together, each averaged over all but the batch."""
-    return torch.stack([each.flatten(1).mean(1) if each.ndim > 1 else each for each in per_head]).sum(0)

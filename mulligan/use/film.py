@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mulligan.core.errors import UserError
 from mulligan.core.run import write_whole
-from mulligan.use.pictures import grid
+from mulligan.use.pictures import grid, png
 
 LEAST = 256  # pixels of the shorter side, which small pictures are enlarged towards by a whole factor
 QUALITY = "18"  # of H.264: nothing to be seen of it
@@ -35,9 +35,7 @@ def save_film(out: Path, frames: Tensor, *, fps: float, columns: int) -> None:
         raise UserError(f"--fps {fps:g}: above 0")
     match out.suffix.lower():
         case ".png":
-            file = io.BytesIO()
-            grid(frames, columns).save(file, "PNG")
-            write_whole(out, file.getvalue())
+            write_whole(out, png(grid(frames, columns)))
         case ".gif":
             write_whole(out, _gif(_enlarged(frames), fps))
         case _:

@@ -47,7 +47,7 @@ def grid(images: Tensor, columns: int | None = None, scale: int | None = None) -
     cells[:count, GUTTER:, GUTTER:] = array  # each brings the gutter above it and to its left
     sheet = cells.reshape(rows, columns, cell_h, cell_w, channels).swapaxes(1, 2)
     sheet = sheet.reshape(rows * cell_h, columns * cell_w, channels)
-    return _picture(np.pad(sheet, ((0, GUTTER), (0, GUTTER), (0, 0)), constant_values=NEUTRAL))
+    return as_image(np.pad(sheet, ((0, GUTTER), (0, GUTTER), (0, 0)), constant_values=NEUTRAL))
 
 
 PLOT, EDGE, DOT = 512, 1.25, 40  # pixels of a side; what is shown of the plane; darkness of one point
@@ -68,9 +68,16 @@ def picture(samples: Tensor) -> Image.Image:
     return grid(samples) if samples.ndim == 4 else plot(samples)
 
 
-def _picture(array: np.ndarray) -> Image.Image:
+def as_image(array: np.ndarray) -> Image.Image:
     """uint8 (H, W, C) -> a picture."""
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+
+
+def png(image: Image.Image, *, optimize: bool = False) -> bytes:
+    """What a file of it would hold."""
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=optimize)
+    return file.getvalue()
 
 
 def _on_checks(array: np.ndarray) -> np.ndarray:
@@ -124,7 +131,7 @@ def _save_folder(out: Path, images: Tensor, labels: Tensor | None) -> None:
         for index, array in enumerate(as_array(images)):
             folder = draft if ids is None else draft / f"{ids[index]:0{digits}d}"
             folder.mkdir(exist_ok=True)
-            _picture(array).save(folder / f"{index:06d}.png")
+            as_image(array).save(folder / f"{index:06d}.png")
         if out.exists():
             out.rmdir()  # empty; Windows renames onto nothing that exists
         draft.rename(out)
