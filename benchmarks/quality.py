@@ -2,9 +2,10 @@
 
     python benchmarks/quality.py --mnist DIR [--minutes 5] [--seeds 0 1 2] [--data digits]
 
-`--data mnist`: with the whole of MNIST's training set but the 5,000 images of the judge's reference. `--images` gives
-a budget in images instead, for a machine that is busy: those that the minutes last for in quiet. Samples: 5,000,
-seed 1, best checkpoint. Writes benchmarks/results/quality-DATA-MINUTESmin.json, seed by seed, and a grid a seed.
+`--data mnist`: with the whole of MNIST's training set but the 10,000 images of the judge's reference. `--images` gives
+a budget in images instead, for a machine that is busy: those that the minutes last for in quiet. Samples: 10,000,
+seed 1, best checkpoint; `fid_of_5000` is of the first half of either side. Writes
+benchmarks/results/quality-DATA-MINUTESmin.json, seed by seed, and a grid a seed.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mnist_judge import COUNT, PROTOCOL, MnistJudge, add_options
+from mnist_judge import MnistJudge, add_options
 from runs import budget_of, sampled, trained
+from torch import Tensor
 
 from mulligan.data import open_data
 
 RESULTS = Path(__file__).parent / "results"
+COUNT, HALF = 10_000, 5_000  # as many as MNIST's test set has
 
 
 def mnist_without(judge: MnistJudge, folder: str, path: Path) -> None:
@@ -31,6 +34,10 @@ def mnist_without(judge: MnistJudge, folder: str, path: Path) -> None:
     data = open_data(folder)
     images = data.images(judge.unseen).permute(0, 2, 3, 1).numpy()
     np.savez(path, images=images, labels=data.label_of(judge.unseen).numpy())
+
+
+def scored(judge: MnistJudge, images: Tensor) -> dict[str, float]:
+    return judge.score(images) | {"fid_of_5000": judge.score(images[:HALF])["fid"]}
 
 
 def main() -> None:
@@ -41,15 +48,15 @@ def main() -> None:
     arguments.add_argument("--images", type=int)
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = arguments.parse_args()
-    judge = MnistJudge(options)
+    judge = MnistJudge(options, COUNT)
     name = RESULTS / f"quality-{options.data}-{options.minutes:g}min.json"
     found = json.loads(name.read_text()) if name.exists() else {}
     found |= {
-        "protocol": PROTOCOL,
+        "protocol": judge.protocol,
         "judge_accuracy": round(judge.accuracy, 4),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
-        "real": judge.score(judge.others),
-        "shipped digits": judge.score(judge.shipped),
+        "real": scored(judge, judge.others),
+        "shipped digits": scored(judge, judge.shipped),
     }
     for seed in options.seeds:
         with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +67,7 @@ def main() -> None:
             of_run = trained(data, budget_of(options.minutes, options.images), run, seed)
             sampled(run, 100, RESULTS / f"{name.stem}-seed{seed}.png")
             samples = np.load(sampled(run, COUNT, Path(folder, "samples.npz")))["images"]
-        found[f"seed {seed}"] = judge.score(torch.from_numpy(samples).permute(0, 3, 1, 2)) | of_run
+        found[f"seed {seed}"] = scored(judge, torch.from_numpy(samples).permute(0, 3, 1, 2)) | of_run
         print(json.dumps(found[f"seed {seed}"], indent=2), flush=True)
         before = json.loads(name.read_text()) if name.exists() else {}  # another seed may run beside
         name.write_text(json.dumps(found | before | {f"seed {seed}": found[f"seed {seed}"]}, indent=2) + "\n")

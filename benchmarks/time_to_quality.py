@@ -230,7 +230,7 @@ def draw(found: dict[str, list[dict[str, float]]]) -> None:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--mnist", required=True, help="folder with MNIST's training set as IDX files")
-    arguments.add_argument("--judge", type=Path, default=Path(tempfile.gettempdir()) / "mulligan-judge.pt")
+    arguments.add_argument("--judges", type=Path, default=Path(tempfile.gettempdir()), help="folder to keep them in")
     arguments.add_argument("--tensorflow", default=sys.executable, help="interpreter that has TensorFlow")
     arguments.add_argument("--minutes", type=float, default=15)
     arguments.add_argument("--ours", type=float, nargs="*", default=[0.5, 1, 1.5, 3, 5, 10])
@@ -248,7 +248,7 @@ def main() -> None:
         return
     from mnist_judge import MnistJudge
 
-    judge = MnistJudge(options)
+    judge = MnistJudge(options, COUNT)
     pace = json.loads(PACE.read_text()) if PACE.exists() else {}
 
     def keep(name: str, rows: list[dict[str, float]]) -> dict[str, list[dict[str, float]]]:

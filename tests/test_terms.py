@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from mulligan.api.build import load_parts
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
-from mulligan.core.registry import terms
-from mulligan.core.step import Rule, Step
+from mulligan.core.registry import losses, terms
+from mulligan.core.step import Loss, Rule, Step
 
 load_parts()
 SHAPES = [(3,), (2, 5), (1, 4, 3), (2, 2, 3, 2)]
@@ -38,10 +38,10 @@ class Quadratic(Linear):
         return Judgement([0.5 * (x * self.w).flatten(1).sum(1).square()], [])
 
 
-def step(D: nn.Module, shape: tuple[int, ...], side: str = "d") -> Step:
+def step(D: nn.Module, shape: tuple[int, ...], side: str = "d", loss: Loss | None = None) -> Step:
     generator = torch.Generator().manual_seed(1)
     real, fake = (torch.randn(4, *shape, generator=generator).requires_grad_() for _ in range(2))
-    return Step(side, nn.Identity(), D, torch.zeros(4, 1), None, real, fake)
+    return Step(side, nn.Identity(), D, torch.zeros(4, 1), None, real, fake, loss=loss)
 
 
 @pytest.mark.parametrize("name", list(terms))
@@ -374,8 +374,8 @@ def test_path_length_is_how_far_the_image_moves_with_the_style() -> None:
 def test_unrolled_is_the_loss_under_a_d_that_has_answered(loss: str, sees_real: bool) -> None:
     """Of D(x) = w . x the answer can be written down: w moves along the difference of what D is told."""
     D = Linear((3,))
-    at = step(D, (3,), "g")
-    found = terms["unrolled"](steps=3, rate=0.1, loss=loss).fn(at)
+    at = step(D, (3,), "g", losses[loss]())
+    found = terms["unrolled"](steps=3, rate=0.1).fn(at)
     w = D.w.detach()
     for _ in range(3):
         if sees_real:  # softplus(w . (fake - real)), whose slope is the sigmoid

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
@@ -31,11 +31,6 @@ class Loss:
     d: Callable[[Tensor, Tensor], Tensor]
     g: Callable[..., Tensor]
     g_sees_real: bool = False
-
-
-def over_heads(per_head: Iterable[Tensor]) -> Tensor:
-    """What a loss says by head, averaged over all but the batch and summed over the heads: (B,)."""
-    return torch.stack([each.flatten(1).mean(1) if each.ndim > 1 else each for each in per_head]).sum(0)
 
 
 class Augmentation(Protocol):
@@ -107,7 +102,7 @@ class Step:
         self,
         side: Side,
         G: nn.Module,
-        D: nn.Module,
+        D: nn.Module | Callable[..., Judgement],
         z: Tensor,
         cond: Tensor | None,
         real: Tensor,
@@ -116,8 +111,9 @@ class Step:
         view_fake: View = plainly,
         memory: dict[str, Tensor] | None = None,
         drawn: Tensor | None = None,
+        loss: Loss | None = None,
     ) -> None:
-        self.side, self.G, self.D = side, G, D
+        self.side, self.G, self.D, self.loss = side, G, D, loss
         self.z, self.cond = z, cond
         self.drawn = z if drawn is None else drawn  # z as it was before any search
         self.real, self.fake = real, fake  # (B, C, *space) both
@@ -128,6 +124,24 @@ class Step:
         """From now on D is shown what it would have been shown, through these views of reals and of fakes."""
         real, fake = self.view_real, self.view_fake
         self.view_real, self.view_fake = lambda x: views[0](real(x)), lambda x: views[1](fake(x))
+
+    def under(self, D: Callable[..., Judgement], side: Side) -> Step:
+        """The same samples, seen the same way, in the turn of `side` where `D` judges."""
+        return Step(
+            side, self.G, D, self.z, self.cond, self.real, self.fake, self.view_real, self.view_fake,
+            memory=self.memory, drawn=self.drawn, loss=self.loss,
+        )  # fmt: skip
+
+    def adversarial(self) -> Tensor:
+        """The loss of this step's player, summed over D's heads, averaged over all but the batch: (B,)."""
+        assert self.loss is not None
+        if self.side == "d":
+            per_head = map(self.loss.d, self.on_real.logits, self.on_fake.logits)
+        elif self.loss.g_sees_real:
+            per_head = map(self.loss.g, self.on_real.logits, self.on_fake.logits)
+        else:
+            per_head = map(self.loss.g, self.on_fake.logits)
+        return torch.stack([each.flatten(1).mean(1) if each.ndim > 1 else each for each in per_head]).sum(0)
 
     def judge(self, x: Tensor, view: View) -> Judgement:
         """D's word on a view of `x`, whose samples have this step's first conditions; logits in float32 always."""

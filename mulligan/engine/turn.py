@@ -23,7 +23,6 @@ from mulligan.core.step import (
     Side,
     Step,
     View,
-    over_heads,
     plainly,
 )
 from mulligan.engine.optim import Tuned
@@ -63,17 +62,6 @@ class Player:
             for name, (term, rule) in self.rules.items()
             if isinstance(rule, kind) and index % term.every == 0
         }
-
-
-def adversarial(loss: Loss, step: Step) -> Tensor:
-    """The loss of the step's player, summed over D's heads, averaged over all but the batch: (B,)."""
-    if step.side == "d":
-        per_head = map(loss.d, step.on_real.logits, step.on_fake.logits)
-    elif loss.g_sees_real:
-        per_head = map(loss.g, step.on_real.logits, step.on_fake.logits)
-    else:
-        per_head = map(loss.g, step.on_fake.logits)
-    return over_heads(per_head)
 
 
 def turn(
@@ -124,11 +112,11 @@ def turn(
                 real.requires_grad_() if "real" in watched else real,
                 fake.requires_grad_() if "fake" in watched else fake,
                 *(_of_each_stage(view, channels) for view in views),
-                memory=player.memory, drawn=deal.z,
+                memory=player.memory, drawn=deal.z, loss=loss,
             )  # fmt: skip
             for term, rule in player.due(Passage, index).values():
                 step.pass_through(rule.fn(step, value_at(term.weight, seen, budget)))
-            report = {f"{side}/adversarial": adversarial(loss, step)}
+            report = {f"{side}/adversarial": step.adversarial()}
             for name, (term, rule) in penalties.items():
                 report[f"{side}/{name}"] = value_at(term.weight, seen, budget) * term.every * rule.fn(step)
             total = torch.stack([each.mean() for each in report.values()]).sum() / len(deals)  # some of a share alone
