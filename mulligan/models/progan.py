@@ -14,13 +14,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mulligan.core.batch import Judgement
 from mulligan.core.registry import discriminators, generators
 from mulligan.models.sizes import tapered
 from mulligan.nn.equalised import EqualConv2d, EqualLinear, act
 from mulligan.nn.head import normalised
 from mulligan.nn.resample import coarse, enlarge, shrink
-from mulligan.nn.style import SpreadHead
+from mulligan.nn.style import HalvingDiscriminator
 
 
 class Doubling(nn.Module):
@@ -93,7 +92,7 @@ class Halving(nn.Module):
 
 
 @discriminators.register("progan")
-class ProGANDiscriminator(nn.Module):
+class ProGANDiscriminator(HalvingDiscriminator):
     """Halvings, how much a group of samples differs, two dense layers; by class, a projection."""
 
     def __init__(
@@ -105,13 +104,4 @@ class ProGANDiscriminator(nn.Module):
         most: int = 64,
         group: int = 4,  # samples whose spread D is shown together
     ) -> None:
-        super().__init__()
-        widths = tapered("progan", shape, base, most)[::-1]
-        count, last = len(widths) - 1, widths[-1]
-        self.from_image = EqualConv2d(shape[0], widths[0], 1)
-        self.halvings = nn.Sequential(*(Halving(a, b) for a, b in pairwise(widths)))
-        self.head = SpreadHead(last, (shape[1] >> count, shape[2] >> count), classes, group)
-
-    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
-        """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
-        return self.head(self.halvings(act(self.from_image(x))), cond)
+        super().__init__(shape, classes, tapered("progan", shape, base, most)[::-1], Halving, group)

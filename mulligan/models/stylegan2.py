@@ -14,13 +14,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mulligan.core.batch import Judgement
 from mulligan.core.registry import discriminators, generators
 from mulligan.models.sizes import tapered
 from mulligan.nn.equalised import EqualConv2d, EqualLinear, act
 from mulligan.nn.head import normalised
 from mulligan.nn.resample import fir
-from mulligan.nn.style import SpreadHead, StyledLayer, ToImage
+from mulligan.nn.style import HalvingDiscriminator, StyledLayer, ToImage
 
 
 class Mapping(nn.Module):
@@ -132,7 +131,7 @@ class Halving(nn.Module):
 
 
 @discriminators.register("stylegan2")
-class StyleGAN2Discriminator(nn.Module):
+class StyleGAN2Discriminator(HalvingDiscriminator):
     """Residual halvings, how much a group of samples differs, a dense layer; by class, a projection."""
 
     def __init__(
@@ -144,13 +143,4 @@ class StyleGAN2Discriminator(nn.Module):
         most: int = 64,
         group: int = 4,  # samples whose spread D is shown together
     ) -> None:
-        super().__init__()
-        widths = tapered("stylegan2", shape, base, most)[::-1]
-        count, last = len(widths) - 1, widths[-1]
-        self.from_image = EqualConv2d(shape[0], widths[0], 1)
-        self.halvings = nn.Sequential(*(Halving(a, b) for a, b in pairwise(widths)))
-        self.head = SpreadHead(last, (shape[1] >> count, shape[2] >> count), classes, group)
-
-    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
-        """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
-        return self.head(self.halvings(act(self.from_image(x))), cond)
+        super().__init__(shape, classes, tapered("stylegan2", shape, base, most)[::-1], Halving, group)

@@ -6,6 +6,8 @@ Legend: B batch, C channels in, O out, S numbers of a style.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -112,3 +114,25 @@ class SpreadHead(nn.Module):
             return Judgement([y.squeeze(1)], [x, features])
         assert cond is not None
         return Judgement([(y * normalised(self.embed(cond))).mean(1) * math.sqrt(y.shape[1])], [x, features])
+
+
+class HalvingDiscriminator(nn.Module):
+    """A 1x1 convolution of the image, halvings to the base grid, and a `SpreadHead`."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        widths: list[int],  # channels from the image's resolution down to the base grid
+        halving: Callable[[int, int], nn.Module],  # channels in and out -> (B, a, h, w) to (B, b, h / 2, w / 2)
+        group: int,
+    ) -> None:
+        super().__init__()
+        count = len(widths) - 1
+        self.from_image = EqualConv2d(shape[0], widths[0], 1)
+        self.halvings = nn.Sequential(*(halving(a, b) for a, b in pairwise(widths)))
+        self.head = SpreadHead(widths[-1], (shape[1] >> count, shape[2] >> count), classes, group)
+
+    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+        """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
+        return self.head(self.halvings(act(self.from_image(x))), cond)
