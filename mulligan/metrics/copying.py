@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mulligan.core.batch import to_float
-from mulligan.metrics.pairs import checked, nearest, reach
+from mulligan.metrics.pairs import checked, nearest, nearest_of, together
 
 LEAST = 10  # held-out images and fakes in a cell that is counted
 NEAR = 0.04  # mean absolute difference of pixels, of 0 to 2, within which two pictures are one
@@ -79,8 +79,8 @@ def authenticity(train: Tensor, fake: Tensor) -> float:
     ask it of held-out images too.
     """
     distances, indices = nearest(fake, train)
-    x = checked(train, "train", "authenticity", 2)
-    own = reach(x - x.mean(0), 1).clamp(min=0).sqrt()
+    (x,) = together(checked(train, "train", "authenticity", 2))
+    own = nearest_of(x, x, 1)[0][:, 0].sqrt() * x.scale
     return (distances[:, 0] >= own[indices[:, 0]]).double().mean().item()
 
 
