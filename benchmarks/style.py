@@ -37,7 +37,7 @@ from mulligan.core.batch import to_float
 from mulligan.core.recipe import parse_setting
 from mulligan.core.seeding import endless_order
 from mulligan.data import open_data
-from mulligan.metrics.classifier import Classifier, fitted, probabilities
+from mulligan.metrics.classifier import Classifier, answers, fitted
 from mulligan.metrics.features.digits import digits
 from mulligan.use.apply import applied
 
@@ -126,14 +126,14 @@ def measure(
         plain = torch.cat([train_a, shipped.images(rows[1::2])[sides[1].train]])
         both = torch.cat([side.label_of(side.train) for side in sides])
         reader = learnt(style.render(plain), both, 10)
-        read = lambda images: probabilities(reader, images).argmax(1)  # noqa: E731
+        read = lambda images: answers(reader, images).argmax(1)  # noqa: E731
 
     a, b = (side.images(side.heldout) for side in sides)
     label_a, label_b = (side.label_of(side.heldout) for side in sides)
 
     def scores(made: Tensor, labels: Tensor, to_b: bool) -> dict[str, float]:
         reads = read(made) if to_b else as_digits(made)
-        called = probabilities(of_style, made).argmax(1) == int(to_b)
+        called = answers(of_style, made).argmax(1) == int(to_b)
         return {"content": share(reads == labels), "style": share(called)}
 
     found: dict[str, Any] = {

@@ -188,7 +188,7 @@ def test_attributes_are_of_labels_that_noise_may_know(
         light = images.float().mean((1, 2, 3))
         return torch.nn.functional.one_hot((light > light.median()).long(), 2).float()
 
-    monkeypatch.setattr(module, "probabilities", by_light)
+    monkeypatch.setattr(module, "answers", by_light)
     run = runs["free"]
     said = mg.attribute(run, tmp_path / "ways.png")
     assert said["told"] > 0.8 and [row["direction"] for row in said["directions"]] == ["0 to 1"]

@@ -8,7 +8,7 @@ import torch
 from scipy.spatial.distance import cdist
 
 from mulligan.core.errors import UserError
-from mulligan.metrics.copying import authenticity, copied, copying, duplicates
+from mulligan.metrics.copying import authenticity, beside, cells_of, copied, copying, duplicates
 from mulligan.metrics.pairs import nearest
 
 
@@ -34,15 +34,21 @@ def test_nearest_is_the_naive_one() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_planted_copier_is_caught_and_a_fresh_half_is_not(seed: int, cells: int) -> None:
     train, heldout, fresh = normal(400, seed), normal(200, seed + 10), normal(200, seed + 20)
-    caught, spared = (copying(train, heldout, fake, cells=cells) for fake in (planted(train, seed), fresh))
+    sets = heldout, planted(train, seed), fresh
+    real, copies, new = beside(train, *sets)
+    real_in, *fakes_in = cells_of(train, cells, *sets)
+    caught, spared = (
+        copying(real, fake, cells=None if cells == 1 else (real_in, fake_in))
+        for fake, fake_in in zip((copies, new), fakes_in, strict=True)
+    )
     assert caught.z < -3 and caught.p < 1e-3 and spared.p > 0.01
-    assert copied(train, heldout, planted(train, seed)) > 0.45 and copied(train, heldout, fresh) < 0.06
-    assert authenticity(train, planted(train, seed)) < authenticity(train, fresh) - 0.15
+    assert copied(real, copies) > 0.45 and copied(real, new) < 0.06
+    assert authenticity(copies) < authenticity(new) - 0.15
 
 
 def test_chance_is_what_it_says() -> None:
     """Of fakes that are new, p is below a tenth in a tenth of the cases."""
-    chances = [copying(normal(100, 3 * i), normal(60, 3 * i + 1), normal(60, 3 * i + 2)).p for i in range(200)]
+    chances = [copying(*beside(normal(100, 3 * i), normal(60, 3 * i + 1), normal(60, 3 * i + 2))).p for i in range(200)]
     assert 0.04 < np.mean(np.array(chances) < 0.1) < 0.2
 
 
@@ -50,16 +56,17 @@ def test_authenticity_is_the_naive_one_and_that_of_new_images_is_theirs() -> Non
     train, fake = normal(300, 0), normal(200, 1)
     between, own = cdist(fake, train), cdist(train, train) + np.diag([np.inf] * 300)
     naive = [row.min() >= own[row.argmin()].min() for row in between]
-    assert authenticity(train, fake) == pytest.approx(np.mean(naive))
+    assert authenticity(*beside(train, fake)) == pytest.approx(np.mean(naive))
     large = normal(2000, 2)
-    assert authenticity(large, normal(1000, 3)) == pytest.approx(authenticity(large, normal(1000, 4)), abs=0.07)
+    one, another = beside(large, normal(1000, 3), normal(1000, 4))
+    assert authenticity(one) == pytest.approx(authenticity(another), abs=0.07)
 
 
 def test_too_few_or_others_are_refused() -> None:
     with pytest.raises(UserError, match="not finite"):
-        copied(torch.full((5, 2), torch.nan), normal(5, 0, 2), normal(5, 1, 2))
+        beside(torch.full((5, 2), torch.nan), normal(5, 0, 2), normal(5, 1, 2))
     with pytest.raises(UserError, match="dimensions"):
-        copying(normal(50, 0, 3), normal(50, 0, 4), normal(50, 0, 4))
+        beside(normal(50, 0, 3), normal(50, 0, 4), normal(50, 0, 4))
 
 
 def pictures(count: int, seed: int) -> torch.Tensor:

@@ -244,6 +244,44 @@ def test_features_far_from_the_origin_keep_their_neighbours():
     assert precision_recall_density_coverage(real + 4096, fake + 4096) == near  # exact in float32
 
 
+BESIDE = {
+    "alike": (normal(150, 32, 0), normal(90, 32, 1) * 0.9),
+    "long tails": (normal(150, 32, 2) * normal(150, 1, 3).exp(), normal(90, 32, 4) * normal(90, 1, 5).exp()),
+    "repeated": (normal(15, 32, 6).repeat(10, 1), torch.cat([normal(15, 32, 6)[:5].repeat(9, 1), normal(45, 32, 7)])),
+    "specks": (clusters(50, 3, 8) + 1e4 * clusters(1, 3, 9).repeat_interleave(50, 0), clusters(30, 3, 9)),
+    "one far away": (torch.cat([normal(149, 32, 10), 1e5 * normal(1, 32, 11)]), normal(90, 32, 12)),
+    "huge": (normal(150, 32, 13) * 1e25, normal(90, 32, 14) * 1e25),
+    "tiny": (normal(150, 32, 15) * 1e-30, normal(90, 32, 16) * 1e-30),
+    "a grid": ((normal(150, 4, 17) * 2).round(), (normal(90, 4, 18) * 2).round()),
+}
+
+
+@pytest.mark.parametrize("allowed", ["highest", "medium"])
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_float32_leaves_open_is_decided_in_float64(name: str, allowed: str, monkeypatch: pytest.MonkeyPatch):
+    """Neighbours are float64's: where float32 tells all apart, where it tells none, and where there are many ties."""
+    monkeypatch.setattr(pairs, "SIDE", 40)
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: allowed)  # as if products were that rough
+    points, queries = BESIDE[name]
+    between = torch.cdist(queries.double(), points.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    expected = between.topk(5, largest=False).values
+    found, which = pairs.nearest(queries, points, 5)
+    size = (points.double() - points.double().mean(0)).norm(dim=1).max().item()
+    assert torch.allclose(found, expected, rtol=1e-9, atol=2e-7 * size)  # the root of float64's rounding
+    assert torch.allclose(between.gather(1, which), found, rtol=1e-9, atol=2e-7 * size)
+    shares = precision_recall_density_coverage(points, queries, k=3)
+    if name not in ("specks", "one far away"):  # where float64 of |x|^2 + |y|^2 - 2 x.y itself is too rough
+        assert shares == pytest.approx(naive(points.double().numpy(), queries.double().numpy(), 3), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_float32_is_never_above_the_truth_and_never_far_below(name: str):
+    x, y = pairs.together(*BESIDE[name])
+    tile = pairs.Tile(y, slice(0, 90), x, slice(0, 150))
+    below = pairs.products(y, slice(0, 90), x, slice(0, 150)) - tile.floors
+    assert below.min() >= -1e-15 and below.max() <= tile.most
+
+
 # --- what they share
 
 

@@ -13,7 +13,7 @@ import mulligan as mg
 from mulligan.api.study import Arm, Pool, _compared, _dealer, _near, _synthetic, arms_of
 from mulligan.core.errors import UserError
 from mulligan.data import open_data
-from mulligan.metrics.classifier import BATCH, fitted, probabilities
+from mulligan.metrics.classifier import BATCH, answers, fitted
 from mulligan.metrics.gains import gain
 
 SMALL = {"generator.width": 8, "discriminator.width": 8, "batch": 8}
@@ -95,7 +95,7 @@ def test_the_classifier_learns_what_can_be_learnt() -> None:
     labels = torch.arange(64) % 2
     images[labels == 0, :, :, :12], images[labels == 1, :, :, 12:] = 200, 200
     net = fitted((3, 20, 24), 2, lambda step: (images, labels), steps=12, seed=0)
-    assert (probabilities(net, images).argmax(1) == labels).all()
+    assert (answers(net, images).argmax(1) == labels).all()
     again = fitted((3, 20, 24), 2, lambda step: (images, labels), steps=12, seed=0)
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
 

@@ -20,7 +20,7 @@ from mulligan.core.errors import UserError, unknown
 from mulligan.core.run import write_whole
 from mulligan.core.seeding import endless_order, mix
 from mulligan.data import ImageData, open_data
-from mulligan.metrics.classifier import fitted, probabilities
+from mulligan.metrics.classifier import answers, fitted
 from mulligan.metrics.features.net import stamp_of
 from mulligan.use.edit import Draws, activations, factorised, gram, principal, towards
 from mulligan.use.latent import Space, Styles
@@ -149,7 +149,7 @@ def attributes(run: Run, where: Space, data: str | Path | None) -> Directions:
                 for at in (slice(start, start + CHUNK) for start in range(0, LABELLED, CHUNK))
             ]
         )
-    said = probabilities(net, pictures, run.device).argmax(1).to(run.device)
+    said = answers(net, pictures, run.device).argmax(1).to(run.device)
     present = said.unique()
     if len(present) < 2:
         raise UserError(f"the classifier takes all samples for {labelled.classes[int(present[0])]!r}; nothing to fit")

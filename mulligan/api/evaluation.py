@@ -15,12 +15,11 @@ from mulligan.api.judge import MOST, Judge, Seen, real_indices
 from mulligan.core.errors import UserError, unknown
 from mulligan.core.seeding import endless_order
 from mulligan.data import Data, ImageData
-from mulligan.metrics.classifier import BATCH, Classifier, fitted, probabilities
-from mulligan.metrics.copying import authenticity, copied, copying, duplicates
+from mulligan.metrics.classifier import BATCH, Classifier, answers, fitted
+from mulligan.metrics.copying import authenticity, beside, copied, copying, duplicates
 from mulligan.metrics.distances import by_class, measure
 from mulligan.metrics.intervals import GROUPS as JACKKNIFED
 from mulligan.metrics.intervals import Z, estimates, wilson
-from mulligan.metrics.pairs import nearest
 from mulligan.metrics.pictures import likeness, sliced_wasserstein, variety
 from mulligan.metrics.unbiased import LEAST, fid_infinity, gaussian_distance, inception_score, told_apart
 
@@ -156,24 +155,24 @@ def memorisation(judge: Judge, seen: Seen, fakes: Fakes) -> Found:
     assert seen.images is not None
     rows, _ = real_indices(trained_on, "train", MOST)
     train = judge.features_of(trained_on, rows)
-    z, p, _ = copying(train, judge.real, seen.features)
+    real, fake = beside(train, judge.real, seen.features)
+    z, p, _ = copying(real, fake)
     same = {}
     if seen.images.ndim == 4:
         known = trained_on.images(rows)
         for name, images in (("duplicates", seen.images), ("duplicates_of_real", judge.images(len(judge.real)))):
             same[name] = len(duplicates(images, known)) / len(images)
-    distances, indices = nearest(seen.features, train)
-    closest = distances[:, 0].argsort()[:PAIRS]
+    closest = fake.distance.argsort()[:PAIRS]
     return {
         "metrics": {
             "copying_z": z,
             "copying_p": p,
-            "copied": copied(train, judge.real, seen.features),
-            "authenticity": authenticity(train, seen.features),
-            "authenticity_of_real": authenticity(train, judge.real),
+            "copied": copied(real, fake),
+            "authenticity": authenticity(fake),
+            "authenticity_of_real": authenticity(real),
             **same,
         },
-        "closest": {"fakes": closest.tolist(), "train": rows[indices[closest, 0].numpy()].tolist()},
+        "closest": {"fakes": closest.tolist(), "train": rows[fake.which[closest].numpy()].tolist()},
     }
 
 
@@ -203,7 +202,7 @@ def usefulness(judge: Judge, seen: Seen, fakes: Fakes) -> Found:
         return fitted(data.shape, len(data.classes), deal, steps=STEPS, seed=0, device=judge.device)
 
     def right(net: Classifier, images: Tensor, classes: Tensor) -> tuple[float, int]:
-        share = (probabilities(net, images, judge.device).argmax(1) == classes).double().mean().item()
+        share = (answers(net, images, judge.device).argmax(1) == classes).double().mean().item()
         return share, len(images)
 
     of_fakes, of_real = learnt(made, ids), learnt(known, labels)

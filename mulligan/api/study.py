@@ -22,7 +22,7 @@ from mulligan.core.errors import UserError
 from mulligan.core.run import read_json, write_json
 from mulligan.core.seeding import endless_order, mix
 from mulligan.data import Data, ImageData, open_data
-from mulligan.metrics.classifier import BATCH, Classifier, fitted, probabilities
+from mulligan.metrics.classifier import BATCH, answers, fitted
 from mulligan.metrics.copying import hash_of
 from mulligan.metrics.features.net import stamp_of
 from mulligan.metrics.gains import gain
@@ -143,7 +143,7 @@ def study(
             if found is None:
                 deal = _dealer(arm, real, pool, seed)
                 net = fitted(real.shape, len(real.classes), deal, steps=steps, seed=seed, device=run.device)
-                found = (probabilities(net, shown, run.device).argmax(1) == labels).numpy()
+                found = (answers(net, shown, run.device).argmax(1) == labels).numpy()
                 ledger.keep(arm, seed, found)
             right[arm.name].append(found)
     result = {
@@ -225,12 +225,12 @@ def _pool(run: Run, real: ImageData, count: int, steps: int) -> Pool:
     images, labels = torch.cat([made for made, _ in blocks]), torch.cat([ids for _, ids in blocks])
     of_real = _dealer(Arm("", augmented=True), real, None, mix("filter"))
     net = fitted(real.shape, len(real.classes), of_real, steps=steps, seed=mix("filter"), device=run.device)
-    right = probabilities(net, images, run.device).argmax(1) == labels
+    right = answers(net, images, run.device).argmax(1) == labels
     near = torch.ones_like(right)
     for each in labels.unique().tolist():
         mine, rows = labels == each, real.train[real.labels[real.train] == each]
         if len(rows) > NEIGHBOURS:
-            near[mine] = _near(*(_seen(net, some, run.device) for some in (images[mine], real.images(rows))))
+            near[mine] = _near(*(answers(net.features, some, run.device) for some in (images[mine], real.images(rows))))
     return Pool(images, labels, right, near)
 
 
@@ -238,12 +238,6 @@ def _near(samples: Tensor, real: Tensor) -> Tensor:
     """(N,) bool: no farther from a real one than nine of ten real ones are from their third neighbour."""
     apart = nearest(real, real, NEIGHBOURS + 1)[0][:, -1]  # the first is itself
     return nearest(samples, real)[0][:, 0] <= apart.quantile(0.9)
-
-
-@torch.inference_mode()
-def _seen(net: Classifier, images: Tensor, device: torch.device | str) -> Tensor:
-    """(N, features) on the CPU, of images uint8 (N, C, H, W)."""
-    return torch.cat([net.features(to_float(some.to(device))).cpu() for some in images.split(500)])
 
 
 def _synthetic(arm: Arm, real: ImageData, pool: Pool | None) -> Tensor:

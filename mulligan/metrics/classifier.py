@@ -94,6 +94,8 @@ def taught(
 
 
 @torch.inference_mode()
-def probabilities(net: Classifier, images: Tensor, device: torch.device | str = "cpu", block: int = 500) -> Tensor:
-    """(N, classes) on the CPU, of images uint8 (N, C, H, W)."""
-    return torch.cat([net(to_float(some.to(device))).softmax(1).cpu() for some in images.split(block)])
+def answers(
+    net: Callable[[Tensor], Tensor], images: Tensor, device: torch.device | str = "cpu", block: int = 500
+) -> Tensor:
+    """What the net, or a part of it, makes of images uint8 (N, C, H, W): (N, ...) on the CPU."""
+    return torch.cat([net(to_float(some.to(device))).cpu() for some in images.split(block)])

@@ -17,11 +17,34 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mulligan.core.batch import to_float
-from mulligan.metrics.pairs import checked, nearest, reach
+from mulligan.metrics.pairs import nearest, nearest_of, same_width, together, usable
 
 LEAST = 10  # held-out images and fakes in a cell that is counted
 NEAR = 0.04  # mean absolute difference of pixels, of 0 to 2, within which two pictures are one
 THUMB = 8  # pixels of the side by which pictures are compared first
+
+
+class Beside(NamedTuple):
+    """Images, each beside the training image nearest to it by features: what the measures here are made of."""
+
+    distance: Tensor  # (N,) to it
+    which: Tensor  # (N,) of it
+    gap: Tensor  # (N,) from it to the nearest other training image
+
+
+def beside(train: Tensor, *others: Tensor) -> list[Beside]:
+    """Each of the other sets beside the training images; all are features (N, D)."""
+    for each in others:
+        same_width(train, each)
+    x, *rest = together(
+        usable(train, "training", "copying", 2), *(usable(each, "their", "copying", 1) for each in others)
+    )
+    gaps = nearest_of(x, x, 1)[0][:, 0]
+    found = []
+    for each in rest:
+        squared, which = (one[:, 0] for one in nearest_of(each, x, 1))
+        found.append(Beside(squared.sqrt() * x.scale, which, gaps[which].sqrt() * x.scale))
+    return found
 
 
 class Copying(NamedTuple):
@@ -32,24 +55,21 @@ class Copying(NamedTuple):
     cells: int  # that were counted
 
 
-def copying(train: Tensor, heldout: Tensor, fake: Tensor, *, cells: int = 1) -> Copying:
-    """The data-copying test of Meehan, Chaudhuri and Dasgupta 2020 (arXiv 2004.05675) on features (N, D).
+def copying(heldout: Beside, fake: Beside, *, cells: tuple[Tensor, Tensor] | None = None) -> Copying:
+    """The data-copying test of Meehan, Chaudhuri and Dasgupta 2020 (arXiv 2004.05675).
 
-    In each cell, a cluster of the training images, the distances of fakes and of held-out images to the nearest
-    training image are compared by Mann and Whitney's U; `z` is the mean over cells, weighted by their held-out images
-    (their eq. 4). Where a cell has too few it is left out; with one cell it is the test of all at once.
+    In each cell the distances of fakes and of held-out images to the nearest training image are compared by Mann and
+    Whitney's U; `z` is the mean over cells, weighted by their held-out images (their eq. 4). `cells` are those of
+    either (N,), as by `cells_of`; by default there is one, and it is the test of all at once. Where a cell has too few
+    it is left out.
     """
-    near = {name: nearest(side, train)[0][:, 0] for name, side in (("fake", fake), ("heldout", heldout))}
-    cell = {name: torch.zeros(len(each), dtype=torch.int64) for name, each in near.items()}
-    if cells > 1:
-        x = checked(train, "train", "copying", cells)
-        centres, _ = kmeans2(x.cpu().numpy(), cells, minit="++", seed=0)
-        cell = {name: nearest(side, torch.from_numpy(centres))[1][:, 0] for name, side in
-                (("fake", fake), ("heldout", heldout))}  # fmt: skip
+    theirs_in, ours_in = cells or (torch.zeros_like(side.which) for side in (heldout, fake))
     scores, weights = [], []
-    for each in range(cells):
-        ours, theirs = (near[name][cell[name] == each].cpu().numpy() for name in ("fake", "heldout"))
-        if min(len(ours), len(theirs)) >= (LEAST if cells > 1 else 1):
+    for each in theirs_in.unique():
+        ours, theirs = (
+            side.distance[among == each].cpu().numpy() for side, among in ((fake, ours_in), (heldout, theirs_in))
+        )
+        if min(len(ours), len(theirs)) >= (LEAST if cells else 1):
             scores.append(_mann_whitney(ours, theirs))
             weights.append(len(theirs))
     shares = np.array(weights) / sum(weights)
@@ -63,25 +83,27 @@ def _mann_whitney(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(norm.ppf(np.clip(found.pvalue, 1e-300, 1 - 1e-16)))
 
 
-def copied(train: Tensor, heldout: Tensor, fake: Tensor, *, share: float = 0.01) -> float:
+def cells_of(train: Tensor, count: int, *others: Tensor) -> list[Tensor]:
+    """For each image of the other sets (N, D) the cluster of training images that it lies in, of `count`: (N,)."""
+    centres, _ = kmeans2(train.double().cpu().numpy(), count, minit="++", seed=0)
+    return [nearest(each, torch.from_numpy(centres))[1][:, 0] for each in others]
+
+
+def copied(heldout: Beside, fake: Beside, *, share: float = 0.01) -> float:
     """The share of fakes nearer to a training image than all but `share` of the held-out images are to theirs.
 
     Of fakes as new as held-out images it is `share`; of copies, 1.
     """
-    limit = nearest(heldout, train)[0][:, 0].quantile(share)
-    return (nearest(fake, train)[0][:, 0] < limit).double().mean().item()
+    return (fake.distance < heldout.distance.quantile(share)).double().mean().item()
 
 
-def authenticity(train: Tensor, fake: Tensor) -> float:
-    """The share of fakes that are not nearer to a training image than that is to the nearest other one.
+def authenticity(images: Beside) -> float:
+    """The share of images that are not nearer to a training image than that is to the nearest other one.
 
     Alaa et al. 2022 (arXiv 2102.08921), sec. 4.3. What new images come to depends on the data, somewhat above a half:
     ask it of held-out images too.
     """
-    distances, indices = nearest(fake, train)
-    x = checked(train, "train", "authenticity", 2)
-    own = reach(x - x.mean(0), 1).clamp(min=0).sqrt()
-    return (distances[:, 0] >= own[indices[:, 0]]).double().mean().item()
+    return (images.distance >= images.gap).double().mean().item()
 
 
 def duplicates(images: Tensor, others: Tensor, *, shifts: int = 2, near: float = NEAR) -> list[tuple[int, int, float]]:

@@ -16,22 +16,22 @@ from torch import Tensor
 
 from mulligan.core.errors import UserError, unknown
 from mulligan.metrics.pairs import (
-    centred_pair,
+    Tile,
     checked,
     checked_pair,
     nearest,
-    reach,
+    nearest_of,
     same_width,
-    squared_distances,
-    squared_norms,
+    strips,
     tiles,
     tiles_above,
+    together,
+    usable_pair,
 )
 
 METRICS = ("fid", "kid", "precision", "recall", "density", "coverage")
 TOGETHER = 4_000  # images a side that KID compares with one another
 FEW = 20  # images a side from which a class has a FID of its own
-SLACK = 1e-12  # of squared norms; far above float64's rounding: points a millionth of their size apart are one
 
 
 def measure(real: Tensor, fake: Tensor, *, metrics: Sequence[str] = METRICS, k: int = 5) -> dict[str, float]:
@@ -96,9 +96,9 @@ def kernel_distance(real: Tensor, fake: Tensor) -> tuple[float, float]:
     expectation as the mean over random subsets that papers print, and less noise; of sets of more than `TOGETHER` it is
     the mean over parts of them, so that time grows as they do. Needs 3 of each.
     """
-    x, y = checked_pair(real, fake, "KID", 3)
+    x, y = usable_pair(real, fake, "KID", 3)
     parts = max(1, min(-(-max(len(x), len(y)) // TOGETHER), min(len(x), len(y)) // 3))
-    centre = x.mean(0)
+    centre = x.mean(0, dtype=torch.float64)
     found = [_kernel_distance(*(_around(side[part::parts], centre) for side in (x, y))) for part in range(parts)]
     return statistics.mean(value for value, _ in found), math.hypot(*(error for _, error in found)) / parts
 
@@ -107,11 +107,16 @@ class _Around(NamedTuple):
     """Features x around a centre c, for products that come out exact to far more than float32's digits."""
 
     rest: Tensor  # (N, D) x - c in float32, in which products take half of the time
-    along: Tensor  # (N,) c.x - c.c / 2 in float64: x.y is rest.rest + along + along
+    along: Tensor  # (N,) (c.x - c.c / 2) / D + 1 / 2 in float64: x.y / D + 1 is rest.rest / D + along + along
 
 
-def _around(x: Tensor, centre: Tensor) -> _Around:
-    return _Around((x - centre).float(), x @ centre - centre @ centre / 2)
+def _around(given: Tensor, centre: Tensor) -> _Around:
+    rest, along = torch.empty_like(given, dtype=torch.float32), centre.new_empty(len(given))
+    for rows in strips(len(given)):
+        x = given[rows].double()
+        along[rows] = (x @ centre - centre @ centre / 2) / len(centre) + 0.5
+        rest[rows] = x - centre
+    return _Around(rest, along)
 
 
 def _kernel_distance(x: _Around, y: _Around) -> tuple[float, float]:
@@ -133,12 +138,9 @@ def _kernel_distance(x: _Around, y: _Around) -> tuple[float, float]:
 
 
 def _kernel(a: _Around, rows: slice, b: _Around, columns: slice) -> Tensor:
-    dimensions = a.rest.shape[1]
-    base = (a.rest[rows] @ b.rest[columns].T).double()
-    base += a.along[rows, None]
-    base += b.along[columns] + dimensions
-    base /= dimensions
-    return base.square().mul_(base)
+    product = a.rest[rows] @ b.rest[columns].T
+    base = torch.add(a.along[rows, None], product, alpha=1 / a.rest.shape[1])  # float64 from here on
+    return base.add_(b.along[columns]).pow_(3)
 
 
 def _kernel_means(a: _Around, b: _Around) -> tuple[Tensor, Tensor, Tensor]:
@@ -184,18 +186,17 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, *, k: int = 5)
     """
     if k < 1:
         raise UserError(f"k={k} must be at least 1")
-    x, y = centred_pair(real, fake, f"precision, recall, density or coverage with k={k}", k + 1)
-    reach_x, reach_y = reach(x, k), reach(y, k)
-    balls = torch.zeros(len(y), dtype=torch.int64, device=y.device)  # of reals, around each fake
-    recalled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    x, y = together(*usable_pair(real, fake, f"precision, recall, density or coverage with k={k}", k + 1))
+    reach_x, reach_y = (nearest_of(side, side, k)[0][:, -1] for side in (x, y))
+    balls = torch.zeros(len(reach_y), dtype=torch.int64, device=reach_y.device)  # of reals, around each fake
+    recalled = torch.zeros(len(reach_x), dtype=torch.bool, device=reach_x.device)
     covered = torch.zeros_like(recalled)
-    x_norms, y_norms = squared_norms(x), squared_norms(y)
-    for rows, columns in tiles(len(y), len(x)):
-        squared = squared_distances(y[rows], x[columns], y_norms[rows], x_norms[columns], SLACK)
-        in_ball = squared <= reach_x[columns]
-        balls[rows] += in_ball.sum(1)
+    for rows, columns in tiles(len(reach_y), len(reach_x)):
+        tile = Tile(y, rows, x, columns)
+        in_ball = tile.within(reach_x[columns])
+        balls[rows] += in_ball.count_nonzero(1)
         covered[columns] |= in_ball.any(0)
-        recalled[columns] |= (squared <= reach_y[rows, None]).any(0)
+        recalled[columns] |= tile.within(reach_y[rows, None]).any(0)
     shares = {"precision": balls > 0, "recall": recalled, "density": balls.double() / k, "coverage": covered}
     return {name: each.double().mean().item() for name, each in shares.items()}
 
