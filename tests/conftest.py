@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import mulligan  # isort: skip  # noqa: F401  before torch is: it says how threads wait
@@ -18,3 +19,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = tmp_path_factory.mktemp("cache")
     os.environ["MULLIGAN_CACHE"] = str(cache)
     return cache
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_grids() -> Iterator[None]:
+    """Pictures of noise take longest to write of all that a run of a few steps does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mulligan.api.plan.GRID", 4)
+        yield

@@ -286,19 +286,25 @@ def test_rewinds_go_to_the_best_then_to_the_best_before_and_keep_the_best_for_sa
     assert state.images == 0 and state.goods == [] and state.best["images"] == 300
 
 
+def accident(state: loop.State) -> bool:
+    return state.attempt == 0 and state.step == 57
+
+
+@pytest.fixture(scope="module")
+def recovered(tmp_path_factory: pytest.TempPathFactory) -> mg.Run:
+    """In one go."""
+    with pytest.MonkeyPatch.context() as patch:
+        harm(patch, accident)
+        return train(tmp_path_factory.mktemp("recovered") / "whole")
+
+
 @pytest.mark.parametrize("broken_at", [(0, 55), (1, 45), (1, 52)])
-def test_a_recovery_resumes_bit_for_bit(broken_at: tuple[int, int], tmp_path: Path) -> None:
+def test_a_recovery_resumes_bit_for_bit(broken_at: tuple[int, int], recovered: mg.Run, tmp_path: Path) -> None:
     """Left before the accident, between the rewind and where it happened, and after it."""
 
     def weights(run: mg.Run) -> bytes:
         return checkpoint.step_files(run.folder.checkpoints)[-1].read_bytes()
 
-    def accident(state) -> bool:
-        return state.attempt == 0 and state.step == 57
-
-    with pytest.MonkeyPatch.context() as patch:
-        harm(patch, accident)
-        whole = train(tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patch:
         harm(patch, accident)
         seen: list[tuple[int, int]] = []
@@ -311,12 +317,12 @@ def test_a_recovery_resumes_bit_for_bit(broken_at: tuple[int, int], tmp_path: Pa
     with pytest.MonkeyPatch.context() as patch:
         harm(patch, accident)
         broken = train(tmp_path / "broken")
-    assert whole.summary["rewinds"] == broken.summary["rewinds"] == ["numbers that are no numbers"]
-    assert weights(whole) == weights(broken)
+    assert recovered.summary["rewinds"] == broken.summary["rewinds"] == ["numbers that are no numbers"]
+    assert weights(recovered) == weights(broken)
     ignored = {"seconds", "images_per_second"}
     for kind in ("progress", "metric"):
         mine, theirs = (
             [{k: v for k, v in row.items() if k not in ignored} for row in run.folder.rows(kind)]
-            for run in (whole, broken)
+            for run in (recovered, broken)
         )
         assert mine == theirs

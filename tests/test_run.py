@@ -194,12 +194,20 @@ def command(out: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "mulligan", "train", "digits", "--out", str(out), *settings, *more]
 
 
+LENGTH = ("--images", "1600", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def unkilled(tmp_path_factory: pytest.TempPathFactory) -> mg.Run:
+    out = tmp_path_factory.mktemp("unkilled") / "whole"
+    subprocess.run(command(out, *LENGTH), check=True, capture_output=True)
+    return mg.load(out)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_process_resumes_to_the_same_bytes(number: int, tmp_path: Path) -> None:
-    length = ("--images", "3200", "--quiet")
-    subprocess.run(command(tmp_path / "whole", *length), check=True, capture_output=True)
-    process = subprocess.Popen(command(tmp_path / "killed", *length), stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+def test_a_killed_process_resumes_to_the_same_bytes(number: int, unkilled: mg.Run, tmp_path: Path) -> None:
+    process = subprocess.Popen(command(tmp_path / "killed", *LENGTH), stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     samples = RunFolder(tmp_path / "killed").samples
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and len(list(samples.glob("*.png"))) < 3:
@@ -210,8 +218,8 @@ def test_a_killed_process_resumes_to_the_same_bytes(number: int, tmp_path: Path)
         assert process.returncode == 130, err
         assert b"same command again" in out
         assert checkpoint.step_files(RunFolder(tmp_path / "killed").checkpoints)
-    subprocess.run(command(tmp_path / "killed", *length), check=True, capture_output=True)
-    whole, killed = mg.load(tmp_path / "whole"), mg.load(tmp_path / "killed")
+    subprocess.run(command(tmp_path / "killed", *LENGTH), check=True, capture_output=True)
+    whole, killed = unkilled, mg.load(tmp_path / "killed")
     assert weights_file(whole) == weights_file(killed)
     assert (whole.folder.checkpoints / "best.safetensors").read_bytes() == (
         killed.folder.checkpoints / "best.safetensors"

@@ -6,6 +6,7 @@ value is refused before anything is built, and the resolved recipe states every 
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -94,6 +95,9 @@ class Part:
         raise ValueError('a part is a name, or {"name": ..., option: value, ...}')
 
 
+_adapter = functools.cache(TypeAdapter)  # they take longer to make than to use
+
+
 @dataclass(frozen=True, init=False)
 class Term:
     """Something added to a player's adversarial loss: its weight, how often it is played, and its own options.
@@ -106,8 +110,8 @@ class Term:
     options: Mapping[str, Any]
 
     def __init__(self, weight: float | Schedule = 1.0, every: int = 1, **options: Any) -> None:
-        object.__setattr__(self, "weight", TypeAdapter(Number).validate_python(weight))
-        object.__setattr__(self, "every", TypeAdapter(int).validate_python(every))
+        object.__setattr__(self, "weight", _adapter(Number).validate_python(weight))
+        object.__setattr__(self, "every", _adapter(int).validate_python(every))
         object.__setattr__(self, "options", options)
         if self.every < 1:
             raise ValueError(f"every={every} must be at least 1")
@@ -123,7 +127,7 @@ class Term:
 
 
 def _plain(value: Any) -> Any:
-    return TypeAdapter(type(value)).dump_python(value, mode="json")
+    return _adapter(type(value)).dump_python(value, mode="json")
 
 
 PartField = Annotated[Part, BeforeValidator(Part.read), PlainSerializer(Part.as_json)]
@@ -219,13 +223,13 @@ class Recipe:
         )
 
     def as_json(self) -> dict[str, Any]:
-        return TypeAdapter(Recipe).dump_python(self, mode="json")
+        return _adapter(Recipe).dump_python(self, mode="json")
 
     @staticmethod
     def read(value: Mapping[str, Any], where: str = "recipe") -> Recipe:
         """A recipe from its JSON form, resolved. Raises UserError, beginning with `where`, for what it cannot hold."""
         try:
-            return TypeAdapter(Recipe).validate_python(value).resolve()
+            return _adapter(Recipe).validate_python(value).resolve()
         except ValidationError as error:
             first = error.errors()[0]
             path = ".".join(str(step) for step in first["loc"] if not str(step).startswith("function-"))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints
 
 from mulligan.core.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -51,11 +55,10 @@ class Registry(Generic[T]):
         `beside` names what may stand beside the options where they are written, for the error to suggest.
         Raises UserError naming the option, the value and the nearest valid names.
         """
-        from pydantic import TypeAdapter, ValidationError
+        from pydantic import ValidationError
 
         part = self[name]
-        declared = {p.name: p for p in options_of(part)}
-        types = get_type_hints(part.__init__ if inspect.isclass(part) else part, include_extras=True)
+        declared, types = {p.name: p for p in options_of(part)}, _types_of(part)
         for key in options:
             if key not in declared:
                 raise unknown(f"option of {self.kind} {name!r}", key, [*beside, *declared])
@@ -65,7 +68,7 @@ class Registry(Generic[T]):
             if value is parameter.empty:
                 raise UserError(f"{self.kind} {name!r} needs the option {key!r}")
             try:
-                bound[key] = TypeAdapter(types[key]).validate_python(value)
+                bound[key] = types[key].validate_python(value)
             except ValidationError as error:
                 why = error.errors()[0]["msg"].removeprefix("Value error, ")
                 raise UserError(f"{self.kind} {name!r}: {key}={value!r} is not valid: {why}") from None
@@ -75,6 +78,14 @@ class Registry(Generic[T]):
 def options_of(part: Callable[..., Any]) -> list[inspect.Parameter]:
     """The keyword-only parameters of a constructor or function."""
     return [p for p in inspect.signature(part).parameters.values() if p.kind is p.KEYWORD_ONLY]
+
+
+@functools.cache  # adapters take longer to make than to use
+def _types_of(part: Callable[..., Any]) -> dict[str, TypeAdapter]:
+    from pydantic import TypeAdapter
+
+    types = get_type_hints(part.__init__ if inspect.isclass(part) else part, include_extras=True)
+    return {p.name: TypeAdapter(types[p.name]) for p in options_of(part)}
 
 
 # Context (positional) arguments each kind is built with, and what comes out:

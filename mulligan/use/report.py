@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import math
@@ -10,11 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
 from mulligan.core.run import RunFolder, read_json, write_whole
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 FRAMES = 24  # pictures of the sample timeline, at most
 BYTES, SIDE = 150_000, 720  # a picture of more bytes than this is shrunk to this many pixels,
@@ -40,8 +44,6 @@ Row = Mapping[str, Any]
 
 def write_report(run: RunFolder) -> Path:
     """Write `report.html` from what the run folder holds so far; whatever is missing is left out."""
-    from jinja2 import Environment, PackageLoader
-
     recipe, described, summary = (read_json(p) if p.exists() else {} for p in (run.recipe, run.run, run.summary))
     rows: dict[str, list[Row]] = {"progress": [], "metric": [], "event": []}
     for row in run.rows():  # one axis for all attempts: images shown, the lost ones too
@@ -51,9 +53,7 @@ def write_report(run: RunFolder) -> Path:
         summary = {"status": "running", "images_seen": last["images"], "seconds": last["seconds"]}
     end = max(1, last["images"]) if last else 1
 
-    environment = Environment(loader=PackageLoader("mulligan.use", "."), autoescape=True, trim_blocks=True)
-    environment.filters |= {"number": number, "span": span, "spelled": spelled}
-    page = environment.get_template("report.html.j2").render(
+    page = _template().render(
         name=run.path.resolve().name,
         recipe=recipe,
         recipe_json=json.dumps(recipe, indent=2, ensure_ascii=False),
@@ -73,6 +73,15 @@ def write_report(run: RunFolder) -> Path:
     )
     write_whole(run.report, page.encode())
     return run.report
+
+
+@functools.cache  # compiled once
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(loader=PackageLoader("mulligan.use", "."), autoescape=True, trim_blocks=True)
+    environment.filters |= {"number": number, "span": span, "spelled": spelled}
+    return environment.get_template("report.html.j2")
 
 
 def number(value: Any, digits: int = 4) -> str:
