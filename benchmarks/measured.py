@@ -35,7 +35,7 @@ def quality(data: str, minutes: str) -> Iterator[str]:
         return
     yield f"## {minutes} minutes of {data}"
     yield f"`python benchmarks/quality.py --data {data} --minutes {minutes} --mnist DIR`; {found['protocol']}."
-    heads = (*METRICS, "least_class_share", "images_seen", "threads")
+    heads = (*METRICS, "fid_of_5000", "least_class_share", "images_seen", "threads")
     rows = [(name, *(row.get(key) for key in heads)) for name, row in found.items() if isinstance(row, dict)]
     yield table(("", *heads), rows)
     yield " ".join(
@@ -241,7 +241,7 @@ def families() -> Iterator[str]:
 
 def main() -> None:
     blocks = ["# Measured", "Written by `benchmarks/measured.py` from `benchmarks/results`; do not edit."]
-    blocks += [*quality("digits", "10"), *quality("mnist", "10"), *quality("digits", "5"), *faces(), *stacked()]
+    blocks += [*quality("digits", "10"), *quality("mnist", "10"), *faces(), *stacked()]
     blocks += [*time_to_quality(), *penalties(), *little_data(), *style(), *synthetic(), *ladder(), *metrics_speed()]
     blocks += [*families(), *restoration(), *inversion()]
     PAGE.write_text("\n\n".join(blocks) + "\n")
