@@ -42,7 +42,8 @@ from mulligan.metrics.features.digits import digits
 from mulligan.use.apply import applied
 
 RESULTS = Path(__file__).parent / "results"
-STEPS, BATCH = 400, 64  # of the classifiers that judge
+STEPS, BATCH = 1500, 64  # of the classifiers that judge
+SHIFT = 2  # pixels, at most, each way, of what they learn from
 SHOWN = 16  # pictures of each way
 Read = Callable[[Tensor], Tensor]  # uint8 (N, C, H, W) -> (N,) the digit each shows
 
@@ -76,11 +77,12 @@ STYLES = {
 
 
 def learnt(images: Tensor, labels: Tensor, classes: int) -> Classifier:
-    """A classifier of images, of seed 0."""
+    """A classifier of images, of seed 0, that has seen them a little out of place."""
+    shifts = np.random.default_rng(0).integers(-SHIFT, SHIFT + 1, (STEPS, 2)).tolist()
 
     def deal(step: int) -> tuple[Tensor, Tensor]:
         rows = endless_order(len(images), 0, step * BATCH, BATCH)
-        return images[rows], labels[rows]
+        return images[rows].roll(shifts[step], (2, 3)), labels[rows]
 
     return fitted(tuple(images.shape[1:]), classes, deal, steps=STEPS, seed=0)
 
