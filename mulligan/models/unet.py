@@ -9,6 +9,7 @@ Legend: B batch, C image channels, S channels that are shown, H W image size.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -101,6 +102,7 @@ class UNetGenerator(nn.Module):
         levels: int = 0,  # halvings; 0: until the shorter side is 1 to 3 pixels, as published
         kernel: Literal[3, 4] = 4,  # 4: every level is a strided convolution, up as down; 3: and a plain one beside it
         norm: Norm = "batch",
+        finish: int = 0,  # further convolutions at full size before the last, for what is a pixel wide; kernel=3 only
         gated: bool = False,  # gated convolutions on the way down, for holes
         residual: bool = False,  # it makes what has to change in the picture, not the picture
         z: int = 0,  # noise numbers
@@ -115,6 +117,8 @@ class UNetGenerator(nn.Module):
         widths = [min(most, width * 2**i) for i in range(levels)]
         conv = Gated if gated else nn.Conv2d
         finer = kernel == 3
+        if finish and not finer:
+            raise UserError("generator.finish needs generator.kernel=3: with 4 nothing is convolved at full size")
         self.first = conv(self.shown.channels, width, kernel_size=3, padding=1) if finer else None
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, outputs in enumerate(widths):
@@ -139,10 +143,14 @@ class UNetGenerator(nn.Module):
                 layers += [NORMS[norm](outputs)] if norm != "none" else []
                 layers += [nn.Dropout(dropout)] if dropout and level >= levels - 3 else []
             self.up.append(nn.Sequential(*layers))
-        self.last = nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(2 * width, shape[0], 3, padding=1)) if finer else None
+        self.last = nn.Sequential() if finer else None
+        if self.last is not None:
+            widths = [2 * width, *[width] * finish, shape[0]]
+            for inputs, outputs in pairwise(widths):
+                self.last.extend([nn.LeakyReLU(0.2), nn.Conv2d(inputs, outputs, 3, padding=1)])
         initialise(self, std)
         if residual and self.last is not None:
-            for parameter in self.last[1].parameters():
+            for parameter in self.last[-1].parameters():
                 nn.init.zeros_(parameter)  # at first nothing changes
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
@@ -212,6 +220,7 @@ class Translator(nn.Module):
         residual: bool = False,  # it makes what has to change in the picture, not the picture
         z: int = 0,  # noise numbers, shown everywhere to the first block
         heads: int = 0,  # numbers by which the patch-nce terms tell places apart; 0: no such heads
+        pixels: bool = True,  # a head sees the picture itself, as published, and what is bright can hardly turn dark
         std: float = 0.02,  # of the initial weights
     ) -> None:
         super().__init__()
@@ -237,15 +246,17 @@ class Translator(nn.Module):
         self.step = 4
         initialise(self, std)
         self.looks = sorted({1, (blocks + 1) // 2}) if blocks else []  # blocks after which heads look
-        told = (self.shown.channels, 2 * width, 4 * width, *[4 * width] * len(self.looks))
+        self.pixels = pixels
+        told = (*[self.shown.channels] * pixels, 2 * width, 4 * width, *[4 * width] * len(self.looks))
         self.heads = nn.ModuleList(Told(inputs, heads) for inputs in told) if heads else None
 
     def encoded(self, z: Tensor, cond: Tensor) -> list[Tensor]:
-        """(B, S, H, W) -> what heads look at: the image, both halvings, the first block and the middle one (app. C)."""
+        """(B, S, H, W) -> what heads look at: image or not, both halvings, the first block, the middle one (app. C)."""
         x = padded_to(cond, self.step, least=2)
         half, rest = self.down[:6], self.down[6:]
         seen = [x, half(x)]
         seen.append(rest(seen[-1]))
+        seen = seen if self.pixels else seen[1:]
         x = seen[-1] if self.noise is None else seen[-1] + self.noise(z)[:, :, None, None]
         for index, block in enumerate(self.blocks[: max(self.looks, default=0)], 1):
             x = block(x)
