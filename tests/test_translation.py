@@ -32,7 +32,6 @@ FAMILIES = {
     "unet": (UNetGenerator, {"width": 4}),
     "unet restore": (UNetGenerator, {"width": 4, "levels": 3, "kernel": 3, "norm": "none", "residual": True}),
     "unet gated": (UNetGenerator, {"width": 4, "levels": 2, "gated": True, "norm": "instance", "z": 5}),
-    "unet finish": (UNetGenerator, {"width": 4, "levels": 2, "kernel": 3, "norm": "none", "finish": 2}),
     "translator": (Translator, {"width": 4, "blocks": 2}),
     "translator far": (Translator, {"width": 4, "blocks": 3, "dilations": (1, 2, 4), "residual": True, "z": 5}),
 }
@@ -58,11 +57,6 @@ def test_networks_make_images_of_any_size_and_reach_every_weight(family: str, sh
     torch.stack([logit.square().mean() for logit in judgement.logits]).sum().backward()
     for net in (G, D):
         assert not [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-
-
-def test_finish_is_of_unets_that_convolve_at_full_size() -> None:
-    with pytest.raises(UserError, match="kernel=3"):
-        UNetGenerator((1, 32, 32), 0, Shown(1), width=4, finish=1)
 
 
 def test_known_pixels_are_left_alone_in_half_precision_too() -> None:

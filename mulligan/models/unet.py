@@ -9,7 +9,6 @@ Legend: B batch, C image channels, S channels that are shown, H W image size.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -102,7 +101,6 @@ class UNetGenerator(nn.Module):
         levels: int = 0,  # halvings; 0: until the shorter side is 1 to 3 pixels, as published
         kernel: Literal[3, 4] = 4,  # 4: every level is a strided convolution, up as down; 3: and a plain one beside it
         norm: Norm = "batch",
-        finish: int = 0,  # further convolutions at full size before the last, for what is a pixel wide; kernel=3 only
         gated: bool = False,  # gated convolutions on the way down, for holes
         residual: bool = False,  # it makes what has to change in the picture, not the picture
         z: int = 0,  # noise numbers
@@ -117,8 +115,6 @@ class UNetGenerator(nn.Module):
         widths = [min(most, width * 2**i) for i in range(levels)]
         conv = Gated if gated else nn.Conv2d
         finer = kernel == 3
-        if finish and not finer:
-            raise UserError("generator.finish needs generator.kernel=3: with 4 nothing is convolved at full size")
         self.first = conv(self.shown.channels, width, kernel_size=3, padding=1) if finer else None
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, outputs in enumerate(widths):
@@ -143,14 +139,10 @@ class UNetGenerator(nn.Module):
                 layers += [NORMS[norm](outputs)] if norm != "none" else []
                 layers += [nn.Dropout(dropout)] if dropout and level >= levels - 3 else []
             self.up.append(nn.Sequential(*layers))
-        self.last = nn.Sequential() if finer else None
-        if self.last is not None:
-            widths = [2 * width, *[width] * finish, shape[0]]
-            for inputs, outputs in pairwise(widths):
-                self.last.extend([nn.LeakyReLU(0.2), nn.Conv2d(inputs, outputs, 3, padding=1)])
+        self.last = nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(2 * width, shape[0], 3, padding=1)) if finer else None
         initialise(self, std)
         if residual and self.last is not None:
-            for parameter in self.last[-1].parameters():
+            for parameter in self.last[1].parameters():
                 nn.init.zeros_(parameter)  # at first nothing changes
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
