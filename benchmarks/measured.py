@@ -131,26 +131,26 @@ def style() -> Iterator[str]:
         return
     yield "## Another style, without pairs"
     yield (
-        "`python benchmarks/style.py`, seed 0: half of the shipped digits is A, the other half, rendered otherwise, is "
-        "B. *content*: of held-out digits the share that still reads right; *style*: the share that a "
-        "classifier calls the other style; *real*: what true renderings come to. Lean networks and weights were "
-        "chosen on these very held-out digits, mostly `inverted`, one seed: the numbers flatter them. The style of "
-        "`coloured` asks for colour; one hue a picture, as the data have, is not what was learnt."
+        "`python benchmarks/style.py`: half of the shipped digits is A, the other half, rendered otherwise, is B. "
+        "*content*: of held-out digits the share that still reads right; *style*: the share that a classifier, learnt "
+        "in so many *steps*, calls the other style; *real*: what true renderings come to. Lean networks and weights "
+        "were chosen on these very held-out digits: the numbers flatter them. The style of `coloured` asks for colour; "
+        "one hue a picture, as the data have, is not what was learnt."
     )
-    if "restyle-cut" not in found.get("inverted", {}):
+    if "restyle-cut" not in found.get("inverted", {}).get("runs", {}):
         yield (
             "`restyle-cut` is missing for `inverted`: in the runs that were tried it kept bright what was bright, or "
             "made pictures white all over, and the one with its present settings was broken off, D right in all pairs."
         )
-    rows = [
-        (name, recipe, way, row[way]["content"], row[way]["style"], row.get("images_seen"), row.get("seconds"))
-        for name, by_recipe in found.items()
-        for recipe, row in by_recipe.items()
-        if isinstance(row, dict)
-        for way in ("a2b", "b2a")
-        if way in row
-    ]
-    yield table(("style", "", "direction", "content", "style", "images_seen", "seconds"), rows)
+    rows = []
+    for name, of_style in found.items():
+        runs = [(recipe, seed, run) for recipe, by in of_style["runs"].items() for seed, run in by.items()]
+        for recipe, seed, run in [("real", None, of_style["real"]), ("as shown", None, of_style["as shown"]), *runs]:
+            for way in ("a2b", "b2a"):
+                if way in run:
+                    told = (run[way]["content"], run[way]["style"], run.get("images_seen"), run.get("seconds"))
+                    rows.append((name, recipe, seed, of_style["judges"]["steps"], way, *told))
+    yield table(("style", "", "seed", "steps", "direction", "content", "style", "images_seen", "seconds"), rows)
     for path in sorted(RESULTS.glob("style-*.png")):
         yield f"![{path.stem}: what was shown, above what was made of it]({PLACE}/{path.name})"
 

@@ -1,7 +1,7 @@
 """Digits in another style, learnt without a single pair: is each still its digit, and is the style the other one?
 
     python benchmarks/style.py [--images 8000] [--styles inverted coloured outlined] [--recipes restyle restyle-cut]
-                               [--seed 0] [--set PART.OPTION=VALUE]
+                               [--seeds 0 1] [--set PART.OPTION=VALUE]
 
 One half of the shipped digits is A, white on black; the other half, rendered otherwise, is B: `inverted`; `coloured`,
 each in a hue of its own, on black; `outlined`, by the morphological gradient. What is held out of A is translated by
@@ -12,7 +12,8 @@ what `mulligan apply` would use, in 8 bits, and judged by what is known here and
 - style: the share that a classifier of real A and B calls B.
 
 Of recipes with two ways also the way back, of what is held out of B. `real`: the same measures of the true renderings.
-Writes benchmarks/results/style.json, and style-STYLE-RECIPE.png: what was shown, above what was made of it.
+Writes benchmarks/results/style.json, and of the first seed style-STYLE-RECIPE.png: what was shown, above what was made
+of it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import colorsys
 import json
 import tempfile
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,7 +44,8 @@ from mulligan.metrics.features.digits import digits
 from mulligan.use.apply import applied
 
 RESULTS = Path(__file__).parent / "results"
-STEPS, BATCH = 400, 64  # of the classifiers that judge
+STEPS, BATCH = 1500, 64  # of the classifiers that judge
+SHIFT = 2  # pixels, at most, each way, of what they learn from
 SHOWN = 16  # pictures of each way
 Read = Callable[[Tensor], Tensor]  # uint8 (N, C, H, W) -> (N,) the digit each shows
 
@@ -76,11 +79,12 @@ STYLES = {
 
 
 def learnt(images: Tensor, labels: Tensor, classes: int) -> Classifier:
-    """A classifier of images, of seed 0."""
+    """A classifier of images, of seed 0, that has seen them a little out of place."""
+    shifts = np.random.default_rng(0).integers(-SHIFT, SHIFT + 1, (STEPS, 2)).tolist()
 
     def deal(step: int) -> tuple[Tensor, Tensor]:
         rows = endless_order(len(images), 0, step * BATCH, BATCH)
-        return images[rows], labels[rows]
+        return images[rows].roll(shifts[step], (2, 3)), labels[rows]
 
     return fitted(tuple(images.shape[1:]), classes, deal, steps=STEPS, seed=0)
 
@@ -103,9 +107,9 @@ def translated(run: mg.Run, images: Tensor, back: bool) -> Tensor:
 
 
 def measure(
-    style: Style, recipes: list[str], order: dict[str, Any], folder: Path
+    style: Style, recipes: list[str], seeds: list[int], order: dict[str, Any], folder: Path
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Numbers by recipe, and its pictures in rows, uint8 (C, H, W)."""
+    """Numbers, of runs by recipe and seed; and by recipe pictures in rows, of the first seed, uint8 (C, H, W)."""
     shipped = open_data("digits")
     rows = np.arange(shipped.count)
     labels = shipped.label_of(rows).numpy()
@@ -140,27 +144,27 @@ def measure(
         "real": {"a2b": scores(b, label_b, True), "b2a": scores(a, label_a, False)},
         "as shown": {"a2b": scores(a, label_a, True)},
         "held out": [len(a), len(b)],
+        "judges": {"steps": STEPS, "shift": SHIFT},
+        "runs": {recipe: {} for recipe in recipes},
     }
     pictures: dict[str, Tensor] = {}
-    for recipe in recipes:
+    for recipe, seed in product(recipes, seeds):
+        out = folder / f"{recipe}-{seed}"
         run = whole(
-            mg.train(folder / "a.npz", folder / "b.npz", recipe=recipe, out=folder / recipe, quiet=True, **order)
+            mg.train(folder / "a.npz", folder / "b.npz", recipe=recipe, seed=seed, out=out, quiet=True, **order)
         )
         run = mg.load(run.path)
-        summary, ways = run.summary, {"a2b": (a, label_a), "b2a": (b, label_b)}
-        found[recipe] = {
-            "images_seen": summary["images_seen"], "best_images": summary["best_images"],
-            "seconds": summary["seconds"], "images_per_second": summary["images_per_second"],
-            "parameters": summary["parameters"], "rewinds": summary["rewinds"],
-        }  # fmt: skip
-        for way, (shown, wanted) in ways.items():
+        kept = ("images_seen", "best_images", "seconds", "images_per_second", "parameters", "rewinds")
+        row = found["runs"][recipe][str(seed)] = {key: run.summary[key] for key in kept}
+        rows_of = []
+        for way, (shown, wanted) in {"a2b": (a, label_a), "b2a": (b, label_b)}.items():
             if way == "b2a" and not run.shown.sides:
                 continue
             made = translated(run, shown, way == "b2a")
-            found[recipe][way] = scores(made, wanted, way == "a2b")
+            row[way] = scores(made, wanted, way == "a2b")
             some = np.linspace(0, len(shown) - 1, SHOWN).astype(int)
-            rows_of = [torch.cat(list(each[some]), 2) for each in (shown, made)]
-            pictures[recipe] = torch.cat([pictures[recipe], *rows_of] if recipe in pictures else rows_of, 1)
+            rows_of += [torch.cat(list(each[some]), 2) for each in (shown, made)]
+        pictures.setdefault(recipe, torch.cat(rows_of, 1))
     return found, pictures
 
 
@@ -169,18 +173,20 @@ def main() -> None:
     arguments.add_argument("--images", type=int, default=8_000)
     arguments.add_argument("--styles", nargs="+", choices=list(STYLES), default=list(STYLES))
     arguments.add_argument("--recipes", nargs="+", default=["restyle", "restyle-cut"])
-    arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     arguments.add_argument("--set", action="append", default=[], dest="settings")
     arguments.add_argument("--out", type=Path, default=RESULTS / "style.json")
     options = arguments.parse_args()
-    order = {
-        "images": options.images, "seed": options.seed, "settings": dict(map(parse_setting, options.settings)),
-    }  # fmt: skip
+    order = {"images": options.images, "settings": dict(map(parse_setting, options.settings))}
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
     for name in options.styles:
         with tempfile.TemporaryDirectory() as folder:
-            found, pictures = measure(STYLES[name], options.recipes, order, Path(folder))
-        known[name] = {**known.get(name, {}), **found}
+            found, pictures = measure(STYLES[name], options.recipes, options.seeds, order, Path(folder))
+        earlier = known.get(name, {})
+        if earlier.get("judges") == found["judges"]:  # what others judged is not beside it
+            for recipe, runs in earlier["runs"].items():
+                found["runs"][recipe] = runs | found["runs"].get(recipe, {})
+        known[name] = found
         print(name, json.dumps(found, indent=2), flush=True)
         options.out.write_text(json.dumps(known, indent=2) + "\n")
         for recipe, picture in pictures.items():

@@ -163,6 +163,31 @@ def test_a_panorama_is_made_in_full(runs: dict[str, mg.Run], tmp_path: Path) -> 
     assert pixels_of(tmp_path / "out" / "wide.png").shape == (24, 20_000, 3)
 
 
+PEAK = """
+import resource, sys, torch
+from mulligan.core.batch import Shown
+from mulligan.models.unet import UNetGenerator
+from mulligan.use.apply import TILE, WHOLE, applied
+
+torch.set_num_threads(1)
+G = UNetGenerator((1, 32, 32), 0, Shown(1), width=8, most=16, levels=2, kernel=3, norm="none").eval()
+def peak(width, whole=WHOLE):
+    made = applied(G, torch.zeros(1, 200, width, dtype=torch.uint8), None, see=lambda x, _: x, z=torch.zeros(1, 0),
+                   whole=whole)
+    assert made.shape == (1, 200, width)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+print(peak(4 * TILE), peak(20_000), peak(20_000, 1 << 30))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB only there")
+def test_a_panorama_takes_the_memory_of_its_tiles() -> None:
+    """A process's peak in MB: not by what G keeps of 4 million pixels, as where it is made in one go."""
+    said = subprocess.run([sys.executable, "-c", PEAK], check=True, capture_output=True, text=True).stdout
+    few, tiles, whole = map(int, said.split())
+    assert tiles - few < 100 < whole - tiles
+
+
 def test_what_tiles_would_not_fit_is_refused(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"task": "colour", "generator": {"name": "translator", "width": 4, "blocks": 1}}
     run = mg.train(

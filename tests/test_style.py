@@ -130,6 +130,27 @@ def test_a_patch_d_of_what_is_unpaired_sees_pictures_alone() -> None:
     assert not torch.equal(paired(x, torch.randn_like(x)).logits[0], paired(x, torch.zeros_like(x)).logits[0])
 
 
+@pytest.mark.parametrize(("options", "pixels"), [((3, 3), 54), ((3, 4), 70), ((2, 3), 26), ((2, 4), 34), ((1, 4), 16)])
+def test_a_logit_depends_on_a_patch_of_so_many_pixels(options: tuple[int, int], pixels: int) -> None:
+    """By the gradient of one in the middle, in a picture that is larger than any patch."""
+    strides, last = options
+    D = PatchDiscriminator((1, 160, 160), 0, Shown(1, unpaired=True), width=2, strides=strides, last=last, norm="none")
+    x = torch.randn(1, 1, 160, 160, requires_grad=True)
+    (logits,) = D(x, x.detach()).logits
+    logits[0, logits.shape[1] // 2, logits.shape[2] // 2].backward()
+    assert [int((x.grad[0, 0] != 0).any(axis).sum()) for axis in (0, 1)] == [pixels, pixels]
+
+
+def test_published_recipes_judge_patches_of_70_pixels_and_small_pictures_are_refused() -> None:
+    for name in ("pix2pix", "cyclegan", "cut", "fastcut"):
+        patches = recipe_named(name, {}).discriminator
+        assert (patches.name, patches.options["strides"], patches.options["last"]) == ("patch", 3, 4)
+    smallest = PatchDiscriminator((1, 24, 24), 0, Shown(1, unpaired=True), last=4)
+    assert smallest.heads[0](torch.randn(2, 1, 24, 24))[0].shape == (2, 1, 1)
+    with pytest.raises(UserError, match="16x16 is too small for strides=3, last=4"):
+        PatchDiscriminator((1, 16, 16), 0, Shown(1), last=4)
+
+
 class Shift(nn.Module):
     """To b one adds 0.25, to a one halves: the way back is not the way there backwards."""
 
@@ -195,6 +216,9 @@ def test_patch_nce_of_every_place_is_the_mean_over_layers_and_reaches_heads() ->
             by_layer.append(contrast(ours, theirs, 0.07).mean(1) if ours.shape[1] <= 256 else None)
         assert len(by_layer) == 5 and ours.shape[1] == 12 and None not in by_layer
         torch.testing.assert_close(term.fn(step), torch.stack(by_layer).mean(0))
+    blind = Translator((3, 16, 12), 0, Shown(3, unpaired=True), width=4, blocks=3, heads=8, pixels=False)
+    assert len(blind.heads) == len(blind.encoded(z, shown)) == 4, "all but the picture itself"
+    torch.testing.assert_close(blind.encoded(z, shown)[0], blind.down[:6](shown))
     patch_nce(places=7).fn(step).mean().backward()
     assert not [name for name, p in G.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     with pytest.raises(UserError, match=r"generator\.heads"):

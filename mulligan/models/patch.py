@@ -7,6 +7,8 @@ Legend: B batch, C image channels, S channels that are shown, H W image size.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,22 +23,20 @@ SMALLEST = 8  # pixels of a side that anything is judged at
 
 
 class Patches(nn.Module):
-    """Strided convolutions, one that is not, and a logit a patch."""
+    """Strided convolutions, one that is not, and a logit a patch. `last` is the kernel of what is not strided."""
 
-    def __init__(self, inputs: int, width: int, strides: int, norm: Norm, spectral: bool) -> None:
+    def __init__(self, inputs: int, width: int, strides: int, last: int, norm: Norm, spectral: bool) -> None:
         super().__init__()
         kept = spectral_norm if spectral else (lambda layer: layer)
         self.layers = nn.ModuleList()
         for index in range(strides + 1):
             outputs = min(8, 2**index) * width
-            stride = (
-                {"kernel_size": 4, "stride": 2, "padding": 1} if index < strides else {"kernel_size": 3, "padding": 1}
-            )
-            conv = kept(nn.Conv2d(inputs, outputs, **stride))  # type: ignore[arg-type]
+            kernel, stride = (4, 2) if index < strides else (last, 1)
+            conv = kept(nn.Conv2d(inputs, outputs, kernel, stride, padding=1))
             normed = [NORMS[norm](outputs)] if index and norm != "none" else []
             self.layers.append(nn.Sequential(conv, *normed, nn.LeakyReLU(0.2)))
             inputs = outputs
-        self.logit = kept(nn.Conv2d(inputs, 1, 3, padding=1))
+        self.logit = kept(nn.Conv2d(inputs, 1, last, padding=1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(B, C + S, H, W) -> logits (B, h, w), and what was seen on the way."""
@@ -59,6 +59,7 @@ class PatchDiscriminator(nn.Module):
         *,
         width: int = 64,  # channels after the first convolution, doubled at each, at most 8 times as many
         strides: int = 3,  # 3: patches of 54x54 pixels; 2: of 26x26; 1: of 12x12
+        last: Literal[3, 4] = 3,  # kernel of the two layers without stride; 4: patches of 70x70, 34x34, 16x16
         norm: Norm = "batch",
         spectral: bool = False,  # spectral norm on every convolution
         scales: int = 1,  # heads
@@ -67,14 +68,16 @@ class PatchDiscriminator(nn.Module):
         told = refuse_odd_sight("patch", shape, classes, shown)
         if strides < 1 or scales < 1:
             raise UserError(f"discriminator.strides={strides} and discriminator.scales={scales} must be at least 1")
-        if min(shape[1:]) >> (scales - 1 + strides) < 1 or (min(shape[1:]) >> (scales - 1) < SMALLEST and scales > 1):
+        side = min(shape[1:]) >> (scales - 1)  # of the coarsest head's picture
+        least = 2 * last - 5  # places of its grid, for one logit: a kernel of 4 takes one away
+        if side >> strides < least or (side < SMALLEST and scales > 1):
             raise UserError(
-                f"patch: {shape[1]}x{shape[2]} is too small for strides={strides} and scales={scales}; "
-                "set discriminator.strides or discriminator.scales lower, or train on larger images with --size"
+                f"patch: {shape[1]}x{shape[2]} is too small for strides={strides}, last={last} and scales={scales}; "
+                "set one of them lower (as discriminator.strides=2), or train on larger images with --size"
             )
         self.alone = told.unpaired
         self.heads = nn.ModuleList(
-            Patches(shape[0] + (0 if self.alone else told.channels), width, strides, norm, spectral)
+            Patches(shape[0] + (0 if self.alone else told.channels), width, strides, last, norm, spectral)
             for _ in range(scales)
         )
         initialise(self, 0.0 if spectral else 0.02)

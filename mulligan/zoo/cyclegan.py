@@ -10,8 +10,7 @@ from mulligan.core.registry import recipes
 def cyclegan() -> Recipe:
     """Sections 3, 4 and 5.2 of the paper. A batch of 2 is one image of each kind, once each way.
 
-    Not as there: D's patches are of 54 pixels instead of 70, its loss is not halved, the rate falls from the beginning,
-    and nothing is enlarged and cropped anew.
+    Not as there: D's loss is not halved, the rate falls from the beginning, and nothing is enlarged and cropped anew.
     """
     adam = Part("adam", lr=Schedule("linear", 2e-4, 0.0), beta1=0.5, beta2=0.999)
     return Recipe(
@@ -20,7 +19,7 @@ def cyclegan() -> Recipe:
         paper="Zhu, Park, Isola, Efros 2017, Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial "
         "Networks, arXiv 1703.10593",
         generator=Part("translator", width=64, blocks=9, norm="instance"),
-        discriminator=Part("patch", width=64, strides=3, norm="instance"),
+        discriminator=Part("patch", width=64, strides=3, last=4, norm="instance"),
         loss=Part("least-squares"),
         terms={"cycle": Term(10.0), "identity": Term(5.0), "pool": Term(0.5, size=50)},
         optimizer=Players(generator=adam, discriminator=adam),

@@ -10,8 +10,8 @@ from mulligan.core.registry import recipes
 def pix2pix() -> Recipe:
     """Section 3 and appendix 6 of the paper. For pairs of one's own, as there, give `--task pairs`.
 
-    Not as there: D's patches are of 54 pixels instead of 70, nothing is enlarged and cropped anew, and what is made
-    after training is made without dropout and by the running averages of batch norm.
+    Not as there: nothing is enlarged and cropped anew, and what is made after training is made without dropout and by
+    the running averages of batch norm.
     """
     adam = Part("adam", lr=2e-4, beta1=0.5, beta2=0.999)
     return Recipe(
@@ -20,7 +20,7 @@ def pix2pix() -> Recipe:
         paper="Isola, Zhu, Zhou, Efros 2017, Image-to-Image Translation with Conditional Adversarial Networks, "
         "arXiv 1611.07004",
         generator=Part("unet", width=64, dropout=0.5, norm="batch"),
-        discriminator=Part("patch", width=64, strides=3, norm="batch"),
+        discriminator=Part("patch", width=64, strides=3, last=4, norm="batch"),
         loss=Part("nonsaturating"),
         terms={"l1": Term(100.0)},
         optimizer=Players(generator=adam, discriminator=adam),
