@@ -212,7 +212,6 @@ class Translator(nn.Module):
         residual: bool = False,  # it makes what has to change in the picture, not the picture
         z: int = 0,  # noise numbers, shown everywhere to the first block
         heads: int = 0,  # numbers by which the patch-nce terms tell places apart; 0: no such heads
-        pixels: bool = True,  # a head sees the picture itself, as published, and what is bright can hardly turn dark
         std: float = 0.02,  # of the initial weights
     ) -> None:
         super().__init__()
@@ -238,17 +237,15 @@ class Translator(nn.Module):
         self.step = 4
         initialise(self, std)
         self.looks = sorted({1, (blocks + 1) // 2}) if blocks else []  # blocks after which heads look
-        self.pixels = pixels
-        told = (*[self.shown.channels] * pixels, 2 * width, 4 * width, *[4 * width] * len(self.looks))
+        told = (self.shown.channels, 2 * width, 4 * width, *[4 * width] * len(self.looks))
         self.heads = nn.ModuleList(Told(inputs, heads) for inputs in told) if heads else None
 
     def encoded(self, z: Tensor, cond: Tensor) -> list[Tensor]:
-        """(B, S, H, W) -> what heads look at: image or not, both halvings, the first block, the middle one (app. C)."""
+        """(B, S, H, W) -> what heads look at: the image, both halvings, the first block and the middle one (app. C)."""
         x = padded_to(cond, self.step, least=2)
         half, rest = self.down[:6], self.down[6:]
         seen = [x, half(x)]
         seen.append(rest(seen[-1]))
-        seen = seen if self.pixels else seen[1:]
         x = seen[-1] if self.noise is None else seen[-1] + self.noise(z)[:, :, None, None]
         for index, block in enumerate(self.blocks[: max(self.looks, default=0)], 1):
             x = block(x)
