@@ -105,6 +105,14 @@ def test_one_bad_look_is_no_illness() -> None:
     assert diagnose(dataclasses.replace(one, looks=[*one.looks[:-1], one.looks[-1] | BAD])) is None
 
 
+def test_a_terrible_look_does_not_excuse_the_next() -> None:
+    """Seen in a run of digits: KID 0.0025, then 61,679 with an error of thousands, then 107."""
+    one = history()
+    terrible = one.looks[-2] | {"kid": 6e4, "kid_se": 5e3, "coverage": 0.0}
+    found = diagnose(dataclasses.replace(one, looks=[*one.looks[:-2], terrible, one.looks[-1] | {"kid": 107.0}]))
+    assert found is not None and found[0].grave
+
+
 def test_a_mixture_is_a_collapse_when_little_is_covered() -> None:
     found = diagnose(history({}, BAD | {"coverage": 0.02, "recall": 0.0, "precision": 0.9}))
     assert found is not None and found[0].name == "mode collapse"

@@ -173,6 +173,24 @@ def test_a_passage_is_between_g_and_d() -> None:
     torch.testing.assert_close(learnt["half"], 0.5 * learnt["none"], rtol=1e-3, atol=1e-7)
 
 
+def test_a_gradient_longer_than_usual_is_clipped() -> None:
+    def played(clip: float, last: float, usual: float = 1.0) -> list[torch.Tensor]:
+        """Weights after ten gradients of `usual` and one of `last`, and that one as the optimizer took it."""
+        weights = [torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(2, 2))]
+        optimizer = Tuned(Part("adam", lr=0.1, clip=clip), weights).optimizer
+        for slope in (usual,) * 10 + (last,):
+            for weight in weights:
+                weight.grad = torch.full_like(weight, slope)
+            optimizer.step()
+        return [*weights, *(weight.grad for weight in weights)]
+
+    for ours, plain in zip(played(3.0, 2.9), played(0.0, 2.9), strict=True):
+        assert torch.equal(ours, plain)  # as usual: nothing is touched
+    for ours, allowed in zip(played(3.0, 100.0), played(0.0, 3.0), strict=True):
+        torch.testing.assert_close(ours, allowed, rtol=1e-4, atol=1e-6)
+    assert played(0.0, 100.0)[-1].max() == played(3.0, 100.0, usual=0.0)[-1].max() == 100
+
+
 def test_schedules_reach_the_optimizer() -> None:
     game = toy_game()
     game.d.tuned.options["lr"] = Schedule("linear", 1.0, 0.0)

@@ -119,8 +119,12 @@ def suffering(history: History, least: float = BARREN) -> str | None:
     lately = looks[-2:]
     if best in lately or any(row["attempt"] != last["attempt"] for row in lately):
         return None
-    noise = 4 * max(row[f"{TRACKED}_se"] for row in (*lately, best))
-    if all(row[TRACKED] > 2 * max(best[TRACKED], 0.0) + noise for row in lately):
+
+    def worse(row: Row) -> bool:
+        noise = 4 * max(row[f"{TRACKED}_se"], best[f"{TRACKED}_se"])  # not of a worse row, whose noise is as large as it
+        return row[TRACKED] > 2 * max(best[TRACKED], 0.0) + noise
+
+    if all(map(worse, lately)):
         return (
             f"samples have become worse: {TRACKED.upper()} {last[TRACKED]:.3g} after {last['images']:,} images, "
             f"{best[TRACKED]:.3g} after {best['images']:,} (smaller is better)"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from mulligan.core.recipe import Number, Part, value_at
 from mulligan.core.registry import optimizers
@@ -18,6 +20,30 @@ def _betas(beta1: float, beta2: float) -> tuple[float, float]:
     return (float(beta1), float(beta2))  # torch refuses integers here
 
 
+def _clipped(optimizer: torch.optim.Optimizer, clip: Number) -> torch.optim.Optimizer:
+    """Adam of gradients that are at most `clip` times as long as they lately were, by its own average of their squares.
+
+    Without momentum a step of Adam is as long as its gradient is unusual, up to 1 / sqrt(1 - beta2) times the usual
+    one: of a single odd batch, enough to wreck a D at rest (a relative of Shazeer 2018, arXiv 1804.04235, sec. 6).
+    """
+    for group in optimizer.param_groups:
+        group["clip"] = clip
+    optimizer.register_step_pre_hook(_clip)
+    return optimizer
+
+
+def _clip(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    for group in optimizer.param_groups:
+        known = [p for p in group["params"] if p.grad is not None and p in optimizer.state]
+        if not known or not group["clip"]:
+            continue
+        states = [optimizer.state[p] for p in known]
+        squares = get_total_norm([state["exp_avg_sq"] for state in states], 1.0)  # none is negative: their sum
+        usual = (squares / (1 - group["betas"][1] ** states[0]["step"])).sqrt()
+        most = torch.where(usual > 0, group["clip"] * usual, math.inf)  # after nothing at all, anything may come
+        clip_grads_with_norm_(known, most, get_total_norm([p.grad for p in known]))
+
+
 @optimizers.register()
 def adam(
     parameters: Parameters,
@@ -26,9 +52,10 @@ def adam(
     beta1: Number = 0.0,  # momentum; GANs with a zero-centred penalty do best without
     beta2: Number = 0.99,  # decay of the squared gradient's average
     eps: float = 1e-8,
+    clip: Number = 0.0,  # how many times as long as usual a gradient may be, of all tensors in one; 0: as it comes
 ) -> torch.optim.Optimizer:
     """Adam (Kingma, Ba 2014, arXiv 1412.6980), fused: one kernel for all parameters, on CPU too."""
-    return torch.optim.Adam(parameters, lr=lr, betas=_betas(beta1, beta2), eps=eps, fused=True)
+    return _clipped(torch.optim.Adam(parameters, lr=lr, betas=_betas(beta1, beta2), eps=eps, fused=True), clip)
 
 
 @optimizers.register()
