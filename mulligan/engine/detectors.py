@@ -121,7 +121,7 @@ def suffering(history: History, least: float = BARREN) -> str | None:
         return None
 
     def worse(row: Row) -> bool:
-        noise = 4 * max(row[f"{TRACKED}_se"], best[f"{TRACKED}_se"])  # not of a worse row, whose noise is as large as it
+        noise = 4 * max(row[f"{TRACKED}_se"], best[f"{TRACKED}_se"])  # its own, not that of a worse one
         return row[TRACKED] > 2 * max(best[TRACKED], 0.0) + noise
 
     if all(map(worse, lately)):
