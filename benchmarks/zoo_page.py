@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo_sizes import SIZES, counted
+
 from mulligan.api.zoo import compare
 from mulligan.core.recipe import Recipe
 
@@ -45,10 +47,7 @@ def page(recipes: Sequence[Recipe], results: Mapping[str, Any], pictures: Path) 
         for recipe in (root, *below):
             if PUBLISHED not in recipe.about:
                 blocks += _section(recipe, root, recipes, results, pictures)
-        published = [recipe for recipe in (root, *below) if PUBLISHED in recipe.about]
-        if published:
-            blocks.append("Sizes of papers:\n\n" + "\n".join(f"- `{each.name}`: {each.about}" for each in published))
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join([*blocks, *_sizes(recipes)]) + "\n"
 
 
 def _protocol(results: Mapping[str, Any]) -> Iterator[str]:
@@ -152,6 +151,22 @@ def _section(
         yield "; ".join([*numbers, *([f"parameters of G, D {parameters}"] if parameters else [])]) + "."
     if any("coverage" in row for row in _rows(results, recipe.name, "digits")):
         yield f"![samples of {recipe.name}]({pictures.as_posix()}/{recipe.name}.png)"
+
+
+def _sizes(recipes: Iterable[Recipe]) -> Iterator[str]:
+    """Our networks of published size beside what is said of theirs."""
+    yield "## Sizes of papers"
+    yield "Millions of parameters of G and of D; where theirs are not ours, what makes all of the difference."
+    rows = [["recipe", "", "shape", "classes", "ours", "published", "where", "difference"]]
+    for recipe in (each for each in recipes if each.name in SIZES):
+        size = SIZES[recipe.name]
+        ours = ", ".join(f"{count / 1e6:.2f}" for count in counted(recipe.name))
+        theirs = ", ".join(millions or "-" for millions in size.published) if any(size.published) else "not found"
+        shape = "x".join(map(str, size.shape))
+        rows.append(
+            [f"`{recipe.name}`", recipe.about, shape, f"{size.classes or '-'}", ours, theirs, size.where, size.why]
+        )
+    yield _table(rows)
 
 
 def _lineages(recipes: Sequence[Recipe]) -> Iterator[tuple[Recipe, list[Recipe]]]:

@@ -132,15 +132,6 @@ def test_cat_draws_and_judges_each_stage_at_its_own_scale() -> None:
     torch.testing.assert_close(D(chequered, None).logits[0], said[0])
 
 
-@pytest.mark.parametrize(("size", "millions"), [("b", 130), ("m", 306), ("l", 457), ("xl", 673)])
-def test_afm_has_its_published_size(size: str, millions: int) -> None:
-    """Of G, in the paper's table of models; fixed positions are counted there, as DiT keeps them as parameters."""
-    recipe = registry.recipes[f"afm-{size}"]().resolve()
-    with torch.device("meta"):
-        G, _ = build_networks(recipe, (4, 32, 32), 1000, torch.device("meta"))
-    assert round((parameters_of(G) + G.net.places.numel()) / 1e6) == millions
-
-
 def test_dense_networks_take_noise_of_a_samples_shape() -> None:
     G = generators["mlp"]((3, 4, 5), 2, z=0, widths=(7,))
     z = torch.randn(6, 3, 4, 5)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mulligan.api.build import build_networks, load_parts
+from mulligan.api.build import load_parts
 from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.core.step import Step
@@ -65,22 +65,6 @@ def test_bands_are_the_papers() -> None:
     assert [made[i].rate for i in (0, 11, 12, 13)] == [16, 1024, 1024, 1024]
     assert [band.rate for band in bands((1, 28, 28), 8, 2, 6)] == [14] * 3 + [28] * 5
     assert bands((1, 62, 31), 8, 2, 6)[0].grid == (31 + 12, 16 + 12)
-
-
-@pytest.mark.parametrize(
-    ("name", "published"),
-    [  # of sec. 4, the text for 1024 and fig. 5 for 256
-        ("stylegan3-t-ffhq1024", 22.3),
-        ("stylegan3-t-ffhqu256", 23.3),
-        ("stylegan3-r-ffhqu256", 15.8),
-    ],
-)
-def test_generators_have_the_published_sizes(name: str, published: float) -> None:
-    load_parts()
-    recipe, side = registry.recipes[name](), int(name[-4:].strip("qu"))
-    with torch.device("meta"):
-        G, _ = build_networks(recipe, (3, side, side), 0, torch.device("meta"))
-    assert sum(p.numel() for p in G.parameters()) / 1e6 == pytest.approx(published, abs=0.05)
 
 
 class Careless(nn.Module):

@@ -25,6 +25,20 @@ def zoo() -> Any:
         sys.path.remove(str(BENCHMARKS))
 
 
+def test_published_networks_have_their_published_sizes(zoo: Any) -> None:
+    """To one in the last digit that is said of them, once what makes the difference is added."""
+    from zoo_sizes import SIZES, counted
+
+    for name, size in SIZES.items():
+        for ours, theirs, apart in zip(counted(name), size.published, size.apart, strict=True):
+            assert bool(any(size.apart)) == bool(size.why)
+            if theirs:
+                digits = len(theirs.partition(".")[2])
+                assert (ours + apart) / 1e6 == pytest.approx(float(theirs), abs=10**-digits), name
+    sized = {recipe.name for recipe in mg.recipes() if zoo.PUBLISHED in recipe.about}
+    assert sized <= set(SIZES)
+
+
 def results(**trials: dict[str, Any]) -> dict[str, Any]:
     protocol = {
         "num_fake": 77, "features": "digits", "features_stamp": "f00", "num_real": 55, "split": "heldout",

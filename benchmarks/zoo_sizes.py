@@ -1,0 +1,90 @@
+"""How many parameters networks have, beside what their authors say: docs/zoo.md shows it, a test holds us to it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from mulligan.api.build import build_networks, load_parts, parameters_of
+from mulligan.core import registry
+from mulligan.core.batch import Shown
+
+PAPER = "the paper"
+CODE = "the authors' code"
+LOG = "a log of PyTorch-StudioGAN"
+
+
+class Size(NamedTuple):
+    """What the networks of a recipe are built for, and what is said of them: of G and of D, millions as written there.
+
+    `apart`: how many parameters more they count than we, and `why`. None: nothing was found.
+    """
+
+    shape: tuple[int, ...]
+    published: tuple[str | None, str | None] = (None, None)
+    where: str = ""
+    classes: int = 0
+    shown: Shown | None = None
+    apart: tuple[int, int] = (0, 0)
+    why: str = ""
+
+
+def _of_latents(width: int, of_g: str) -> Size:
+    places = 16 * 16 * width
+    return Size((4, 32, 32), (of_g, None), PAPER, 1000, apart=(places, places), why="fixed positions are counted there")
+
+
+def _of_gat() -> Size:
+    return Size((4, 32, 32), classes=1000)
+
+
+UNAFFINE = "4x4 kernels on the way up, where theirs are 3x3, and norms that scale and shift"
+SIZES = {
+    "sngan-cifar10": Size((3, 32, 32), ("4.28", "1.05"), "public logs"),
+    "contragan-cifar10": Size((3, 32, 32), ("9.416196", "2.517186"), LOG, 10),
+    "biggan-imagenet128": Size((3, 128, 128), ("70.43", "87.98"), CODE, 1000),
+    "biggan-deep-imagenet128": Size(
+        (3, 128, 128), ("50.4", "34.6"), PAPER, 1000, apart=(144_125, 0),
+        why="their last convolution gives 128 channels, of which three are looked at",
+    ),
+    "progan-celebahq1024": Size((3, 1024, 1024), ("23.1", "23.1"), PAPER),
+    "stylegan2-ffhq1024": Size((3, 1024, 1024), ("30.370060", "29.012513"), CODE),
+    "stylegan3-t-ffhq1024": Size((3, 1024, 1024), ("22.3", None), PAPER),
+    "stylegan3-r-ffhq1024": Size((3, 1024, 1024)),
+    "stylegan3-t-ffhqu256": Size((3, 256, 256), ("23.3", None), PAPER),
+    "stylegan3-r-ffhqu256": Size((3, 256, 256), ("15.8", None), PAPER),
+    "r3gan-cifar10": Size((3, 32, 32), ("20.78", "21.28"), CODE, 10),
+    "r3gan-ffhq64": Size((3, 64, 64), ("22.43", "22.38"), CODE),
+    "r3gan-ffhq256": Size((3, 256, 256), ("23.06", "23.01"), CODE),
+    "r3gan-imagenet32": Size((3, 32, 32), ("82.9", "86.6"), CODE, 1000),
+    "r3gan-imagenet64": Size((3, 64, 64), ("103.6", "107.2"), CODE, 1000),
+    "afm-b": _of_latents(768, "130"),
+    "afm-m": _of_latents(1024, "306"),
+    "afm-l": _of_latents(1024, "457"),
+    "afm-xl": _of_latents(1152, "673"),
+    "gat-s": _of_gat(),
+    "gat-b": _of_gat(),
+    "gat-l": _of_gat(),
+    "gat-xl": _of_gat(),
+    "pix2pix": Size(
+        (3, 256, 256), ("54.414", "2.769"), CODE, shown=Shown(3), apart=(-4_928, 0),
+        why="biases before norms, which theirs have not",
+    ),
+    "cyclegan": Size(
+        (3, 256, 256), ("22.756", "5.529"), CODE, shown=Shown(4, unpaired=True, sides=True),
+        apart=(-594_432, -3_584), why=UNAFFINE,
+    ),
+    "cut": Size(
+        (3, 256, 256), ("11.939", "2.765"), CODE, shown=Shown(3, unpaired=True), apart=(-297_216, -1_792), why=UNAFFINE
+    ),
+}  # fmt: skip
+
+
+def counted(name: str) -> tuple[int, int]:
+    """Parameters of G and of D, of which nothing is computed."""
+    load_parts()
+    size, recipe = SIZES[name], registry.recipes[name]().resolve()
+    with torch.device("meta"):
+        G, D = build_networks(recipe, size.shape, size.classes, torch.device("meta"), size.shown)
+    return parameters_of(G), parameters_of(D)
