@@ -12,6 +12,7 @@ from toys import HINGE, ToyD, toy_game
 import mulligan.terms.balance
 import mulligan.terms.slopes  # noqa: F401  (registers them)
 from mulligan.augment.parts import Augmentation
+from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part, Schedule, Term
 from mulligan.core.registry import terms
 from mulligan.core.step import Loss, Passage, Penalty, Step, View, plainly
@@ -189,6 +190,17 @@ def test_a_gradient_longer_than_usual_is_clipped() -> None:
     for ours, allowed in zip(played(3.0, 100.0), played(0.0, 3.0), strict=True):
         torch.testing.assert_close(ours, allowed, rtol=1e-4, atol=1e-6)
     assert played(0.0, 100.0)[-1].max() == played(3.0, 100.0, usual=0.0)[-1].max() == 100
+
+
+@pytest.mark.parametrize(
+    "part",
+    [Part("adam", lr=-1.0), Part("adam", clip=-1.0), Part("adamw", beta2=2.0), Part("sgd", momentum=-1.0)],
+    ids=str,
+)
+def test_a_value_that_an_optimizer_cannot_have_is_refused_in_a_line(part: Part) -> None:
+    with pytest.raises(UserError, match=rf"^optimizer {part.name}: Invalid .*[12]") as refused:
+        Tuned(part, [torch.nn.Parameter(torch.zeros(1))])
+    assert "\n" not in str(refused.value)
 
 
 def test_schedules_reach_the_optimizer() -> None:

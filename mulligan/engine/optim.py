@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from mulligan.core.errors import UserError
 from mulligan.core.recipe import Number, Part, value_at
 from mulligan.core.registry import optimizers
 
@@ -20,12 +21,15 @@ def _betas(beta1: float, beta2: float) -> tuple[float, float]:
     return (float(beta1), float(beta2))  # torch refuses integers here
 
 
-def _clipped(optimizer: torch.optim.Optimizer, clip: Number) -> torch.optim.Optimizer:
+def _clipped(optimizer: torch.optim.Optimizer, clip: float) -> torch.optim.Optimizer:
     """Adam of gradients that are at most `clip` times as long as they lately were, by its own average of their squares.
 
     Without momentum a step of Adam is as long as its gradient is unusual, up to 1 / sqrt(1 - beta2) times the usual
     one: of a single odd batch, enough to wreck a D at rest (a relative of Shazeer 2018, arXiv 1804.04235, sec. 6).
+    Raises ValueError for less than nothing, in torch's words for its own options.
     """
+    if clip < 0:
+        raise ValueError(f"Invalid clip value: {clip}")
     for group in optimizer.param_groups:
         group["clip"] = clip
     optimizer.register_step_pre_hook(_clip)
@@ -98,11 +102,14 @@ def sgd(
 
 
 class Tuned:
-    """An optimizer whose options follow their schedules."""
+    """An optimizer whose options follow their schedules. Raises UserError for a value that it cannot have."""
 
     def __init__(self, part: Part, parameters: Parameters) -> None:
         self.options = dict(optimizers.bind(part.name, part.options))
-        self.optimizer = optimizers[part.name](parameters, **self._values(0, 1))
+        try:
+            self.optimizer = optimizers[part.name](parameters, **self._values(0, 1))
+        except ValueError as error:
+            raise UserError(f"optimizer {part.name}: {error}") from None
 
     def _values(self, seen: int, budget: int) -> dict[str, Any]:
         return {name: value_at(option, seen, budget) for name, option in self.options.items()}
