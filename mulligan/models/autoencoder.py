@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -54,8 +55,8 @@ class DecoderGenerator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 32,  # channels
-        z: int = 64,  # noise numbers
+        width: PositiveInt = 32,  # channels
+        z: NonNegativeInt = 64,  # noise numbers
     ) -> None:
         super().__init__()
         self.z_shape = (z,)
@@ -76,8 +77,8 @@ class AutoencoderDiscriminator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 32,  # channels at the image's size; as many more at every halving
-        code: int = 64,  # E
+        width: PositiveInt = 32,  # channels at the image's size; as many more at every halving
+        code: PositiveInt = 64,  # E
         error: Literal["l1", "l2"] = "l1",  # per number of the image
     ) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -59,12 +60,12 @@ class BigGANDeepGenerator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 16,  # unit of channels; stages have 4 of it, above 32x32 16, 16, 8, 4, 2, 1 from the base grid up
-        widths: tuple[int, ...] = (),  # of the base grid and of what each doubling gives, instead of `width`
-        z: int = 128,  # noise numbers
-        embed: int = 128,  # class embedding
-        bottleneck: int = 4,  # by how much a block is narrower inside
-        attention: int = 0,  # self-attention where the side is the image's, halved so often; 0: none
+        width: PositiveInt = 16,  # unit of channels: stages have 4; above 32x32 16, 16, 8, 4, 2, 1 from the base up
+        widths: tuple[PositiveInt, ...] = (),  # of the base grid and of what each doubling gives, instead of `width`
+        z: NonNegativeInt = 128,  # noise numbers
+        embed: NonNegativeInt = 128,  # class embedding
+        bottleneck: PositiveInt = 4,  # by how much a block is narrower inside
+        attention: NonNegativeInt = 0,  # self-attention where the side is the image's, halved so often; 0: none
         spectral: bool = True,  # spectral norm of every layer
         init: Init = "orthogonal",
         slope: float = 0.0,  # of the activation below zero
@@ -131,16 +132,16 @@ class BigGANDeepDiscriminator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 16,  # unit of channels; stages have 4 of it, above 32x32 1, 2, 4, 8, 16, 16 from the image down
-        widths: tuple[int, ...] = (),  # of what the image becomes and of what each two blocks give, instead of `width`
-        downs: int = 0,  # how many stages halve the side, the first ones; 0: what the size takes
-        bottleneck: int = 4,
-        attention: int = 0,
+        width: PositiveInt = 16,  # unit of channels: stages have 4; above 32x32 1, 2, 4, 8, 16, 16 from the image down
+        widths: tuple[PositiveInt, ...] = (),  # of what the image becomes and each two blocks give, instead of `width`
+        downs: NonNegativeInt = 0,  # how many stages halve the side, the first ones; 0: what the size takes
+        bottleneck: PositiveInt = 4,
+        attention: NonNegativeInt = 0,
         spectral: bool = True,
         init: Init = "orthogonal",
         slope: float = 0.0,
         class_by: ClassBy = "projection",
-        embedding: int = 128,  # numbers of class_by=contrastive
+        embedding: PositiveInt = 128,  # numbers of class_by=contrastive
     ) -> None:
         super().__init__()
         count = halvings("biggan-deep", shape)

@@ -14,6 +14,7 @@ Legend: B batch, C image channels, H W image size, K stages, N tokens, E numbers
 from __future__ import annotations
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from mulligan.core.batch import Judgement
@@ -50,12 +51,12 @@ class CATGenerator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 64,  # numbers in a token, and of a style
-        depth: int = 6,  # blocks
-        head: int = 32,  # numbers in a head of attention, at most
-        patch: int = 4,  # side of the square of pixels of the image that a token stands for
-        stages: int = 3,  # each of twice the sides of the one before it
-        z: int = 64,  # noise numbers
+        width: PositiveInt = 64,  # numbers in a token, and of a style
+        depth: NonNegativeInt = 6,  # blocks
+        head: PositiveInt = 32,  # numbers in a head of attention, at most
+        patch: PositiveInt = 4,  # side of the square of pixels of the image that a token stands for
+        stages: PositiveInt = 3,  # each of twice the sides of the one before it
+        z: NonNegativeInt = 64,  # noise numbers
     ) -> None:
         super().__init__()
         self.grid, self.patch, self.stages, self.z_shape = patches("cat", shape, patch), patch, stages, (z,)
@@ -83,12 +84,12 @@ class CATDiscriminator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 64,  # these as of the generator
-        depth: int = 4,
-        head: int = 32,
-        patch: int = 4,
-        stages: int = 3,
-        embed: int = 128,  # numbers of a class, which features are projected on
+        width: PositiveInt = 64,  # these as of the generator
+        depth: NonNegativeInt = 4,
+        head: PositiveInt = 32,
+        patch: PositiveInt = 4,
+        stages: PositiveInt = 3,
+        embed: NonNegativeInt = 128,  # numbers of a class, which features are projected on
     ) -> None:
         super().__init__()
         grid, count = patches("cat", shape, patch), heads_of("cat", width, head)

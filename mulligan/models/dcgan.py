@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from mulligan.core.batch import Judgement
@@ -59,14 +60,14 @@ class DCGANGenerator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 64,  # channels before the image; doubled at every halving, twice more at the base
-        z: int = 100,  # noise numbers
+        width: PositiveInt = 64,  # channels before the image; doubled at every halving, twice more at the base
+        z: NonNegativeInt = 100,  # noise numbers
         kernel: Literal[4, 5] = 5,
         norm: Norm = "batch",
         slope: float = 0.3,  # of the leaky ReLU
         std: float = 0.0,  # of the initial weights; 0: Glorot
         class_by: Literal["input", "norm"] = "input",  # where the class enters: times the noise, or in every batch norm
-        codes: int = 0,  # the first so many noise numbers only choose one of as many codes
+        codes: NonNegativeInt = 0,  # the first so many noise numbers only choose one of as many codes
     ) -> None:
         super().__init__()
         count = halvings("dcgan", shape)
@@ -128,14 +129,14 @@ class DCGANDiscriminator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 64,  # channels after the first convolution; doubled at every further one
+        width: PositiveInt = 64,  # channels after the first convolution; doubled at every further one
         kernel: Literal[4, 5] = 5,
         norm: Norm = "none",  # "batch" is the paper's, but a gradient penalty needs samples judged apart
         dropout: float = 0.3,
         slope: float = 0.3,
         std: float = 0.0,
         class_by: ClassBy = "projection",
-        codes: int = 0,  # as of the generator: how many D tells apart
+        codes: NonNegativeInt = 0,  # as of the generator: how many D tells apart
     ) -> None:
         super().__init__()
         count = halvings("dcgan", shape)

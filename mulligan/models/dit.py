@@ -10,6 +10,7 @@ Legend: B batch, C image channels, H W image size, N tokens, E numbers in a toke
 from __future__ import annotations
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from mulligan.core.batch import Judgement
@@ -76,10 +77,10 @@ class DiTGenerator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 64,  # numbers in a token
-        depth: int = 4,  # blocks
-        head: int = 32,  # numbers in a head of attention, at most
-        patch: int = 4,  # side of the square of pixels that a token stands for
+        width: PositiveInt = 64,  # numbers in a token
+        depth: NonNegativeInt = 4,  # blocks
+        head: PositiveInt = 32,  # numbers in a head of attention, at most
+        patch: PositiveInt = 4,  # side of the square of pixels that a token stands for
     ) -> None:
         super().__init__()
         self.z_shape = shape
@@ -99,10 +100,10 @@ class DiTDiscriminator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 64,  # these as of the generator
-        depth: int = 4,
-        head: int = 32,
-        patch: int = 4,
+        width: PositiveInt = 64,  # these as of the generator
+        depth: NonNegativeInt = 4,
+        head: PositiveInt = 32,
+        patch: PositiveInt = 4,
     ) -> None:
         super().__init__()
         self.net = DiT(shape, classes, width, depth, head, patch, 1, token=True)

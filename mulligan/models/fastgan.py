@@ -11,6 +11,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
@@ -73,10 +74,10 @@ class FastGANGenerator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 64,  # channels of the base grid; halved at every doubling,
-        least: int = 16,  # but never below this
-        z: int = 64,  # noise numbers
-        embed: int = 64,  # class embedding
+        width: PositiveInt = 64,  # channels of the base grid; halved at every doubling,
+        least: PositiveInt = 16,  # but never below this
+        z: NonNegativeInt = 64,  # noise numbers
+        embed: NonNegativeInt = 64,  # class embedding
     ) -> None:
         super().__init__()
         count = halvings("fastgan", shape)
@@ -154,9 +155,9 @@ class FastGANDiscriminator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 16,  # channels at the image's size; doubled at every halving,
-        most: int = 64,  # but never above this
-        decoder: int = 16,  # channels of the decoders
+        width: PositiveInt = 16,  # channels at the image's size; doubled at every halving,
+        most: PositiveInt = 64,  # but never above this
+        decoder: PositiveInt = 16,  # channels of the decoders
         part: float = 0.5,  # of both sides of the finer grid, that one decoder is given
         spectral: bool = True,  # spectral norm of every layer, but of the decoders
     ) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from mulligan.core.batch import Judgement
@@ -89,12 +90,12 @@ class GATGenerator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 64,  # numbers in a token, and of a style
-        depth: int = 4,  # blocks
-        head: int = 32,  # numbers in a head of attention, at most
-        patch: int = 4,  # side of the square of pixels that a token stands for
-        stages: int = 4,  # images that D is shown, the last of which is the picture
-        z: int = 64,  # noise numbers
+        width: PositiveInt = 64,  # numbers in a token, and of a style
+        depth: NonNegativeInt = 4,  # blocks
+        head: PositiveInt = 32,  # numbers in a head of attention, at most
+        patch: PositiveInt = 4,  # side of the square of pixels that a token stands for
+        stages: PositiveInt = 4,  # images that D is shown, the last of which is the picture
+        z: NonNegativeInt = 64,  # noise numbers
     ) -> None:
         super().__init__()
         self.grid, self.patch, self.stages, self.z_shape = patches("gat", shape, patch), patch, stages, (z,)
@@ -150,12 +151,12 @@ class GATDiscriminator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 64,  # these as of the generator
-        depth: int = 4,
-        head: int = 32,
-        patch: int = 4,
-        stages: int = 4,
-        embed: int = 128,  # numbers of a class, which features are projected on
+        width: PositiveInt = 64,  # these as of the generator
+        depth: NonNegativeInt = 4,
+        head: PositiveInt = 32,
+        patch: PositiveInt = 4,
+        stages: PositiveInt = 4,
+        embed: NonNegativeInt = 128,  # numbers of a class, which features are projected on
     ) -> None:
         super().__init__()
         grid, count = patches("gat", shape, patch), heads_of("gat", width, head)

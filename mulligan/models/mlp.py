@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -46,8 +47,8 @@ class MLPGenerator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        widths: tuple[int, ...] = (1200, 1200),  # units of the hidden layers
-        z: int = 100,  # noise numbers; 0: noise of the shape of a sample
+        widths: tuple[PositiveInt, ...] = (1200, 1200),  # units of the hidden layers
+        z: NonNegativeInt = 100,  # noise numbers; 0: noise of the shape of a sample
         norm: Literal["none", "batch"] = "none",  # before the units of all but the first layer
         bounded: bool = True,  # by tanh, as pictures are
     ) -> None:
@@ -74,8 +75,8 @@ class MLPDiscriminator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        widths: tuple[int, ...] = (240, 240),
-        pieces: int = 5,  # of a maxout unit; 1: leaky rectified units instead
+        widths: tuple[PositiveInt, ...] = (240, 240),
+        pieces: PositiveInt = 5,  # of a maxout unit; 1: leaky rectified units instead
         slope: float = 0.2,
         dropout: float = 0.0,
         class_by: Literal["input"] | ClassBy = "input",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
@@ -57,17 +58,15 @@ class PatchDiscriminator(nn.Module):
         classes: int,
         shown: Shown | None = None,
         *,
-        width: int = 64,  # channels after the first convolution, doubled at each, at most 8 times as many
-        strides: int = 3,  # 3: patches of 54x54 pixels; 2: of 26x26; 1: of 12x12
+        width: PositiveInt = 64,  # channels after the first convolution, doubled at each, at most 8 times as many
+        strides: PositiveInt = 3,  # 3: patches of 54x54 pixels; 2: of 26x26; 1: of 12x12
         last: Literal[3, 4] = 3,  # kernel of the two layers without stride; 4: patches of 70x70, 34x34, 16x16
         norm: Norm = "batch",
         spectral: bool = False,  # spectral norm on every convolution
-        scales: int = 1,  # heads
+        scales: PositiveInt = 1,  # heads
     ) -> None:
         super().__init__()
         told = refuse_odd_sight("patch", shape, classes, shown)
-        if strides < 1 or scales < 1:
-            raise UserError(f"discriminator.strides={strides} and discriminator.scales={scales} must be at least 1")
         side = min(shape[1:]) >> (scales - 1)  # of the coarsest head's picture
         least = 2 * last - 5  # places of its grid, for one logit: a kernel of 4 takes one away
         if side >> strides < least or (side < SMALLEST and scales > 1):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from mulligan.core.registry import discriminators, generators
@@ -44,10 +45,10 @@ class ProGANGenerator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        base: int = 512,  # channels times the side of the grid,
-        most: int = 64,  # but no more channels than this
-        z: int = 64,  # noise numbers
-        embed: int = 64,  # class embedding
+        base: PositiveInt = 512,  # channels times the side of the grid,
+        most: PositiveInt = 64,  # but no more channels than this
+        z: NonNegativeInt = 64,  # noise numbers
+        embed: NonNegativeInt = 64,  # class embedding
     ) -> None:
         super().__init__()
         widths = tapered("progan", shape, base, most)
@@ -100,8 +101,8 @@ class ProGANDiscriminator(HalvingDiscriminator):
         shape: tuple[int, ...],
         classes: int,
         *,
-        base: int = 512,  # as of the generator
-        most: int = 64,
-        group: int = 4,  # samples whose spread D is shown together
+        base: PositiveInt = 512,  # as of the generator
+        most: PositiveInt = 64,
+        group: PositiveInt = 4,  # samples whose spread D is shown together
     ) -> None:
         super().__init__(shape, classes, tapered("progan", shape, base, most)[::-1], Halving, group)

@@ -12,6 +12,7 @@ import math
 from itertools import pairwise
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
@@ -89,7 +90,7 @@ class ProjectedDiscriminator(nn.Module):
         *,
         features: str = "auto",  # a feature net with maps; auto: digits for 28x28 grey images, random for others
         mixed: bool = True,  # across channels and scales
-        width: int = 64,  # channels of the heads
+        width: PositiveInt = 64,  # channels of the heads
     ) -> None:
         super().__init__()
         if len(shape) != 3:

@@ -11,6 +11,7 @@ import math
 from itertools import pairwise
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -77,13 +78,13 @@ class R3GANGenerator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 64,  # channels of every stage
-        widths: tuple[int, ...] = (),  # of each stage from the base grid up, instead of `width`
-        blocks: int = 2,  # a stage
-        expansion: int = 2,  # inner width of a block over its width
-        group: int = 16,  # channels in a group of the 3x3 convolution
-        z: int = 64,  # noise numbers
-        embed: int = 64,  # class embedding
+        width: PositiveInt = 64,  # channels of every stage
+        widths: tuple[PositiveInt, ...] = (),  # of each stage from the base grid up, instead of `width`
+        blocks: NonNegativeInt = 2,  # a stage
+        expansion: PositiveInt = 2,  # inner width of a block over its width
+        group: PositiveInt = 16,  # channels in a group of the 3x3 convolution
+        z: NonNegativeInt = 64,  # noise numbers
+        embed: NonNegativeInt = 64,  # class embedding
     ) -> None:
         super().__init__()
         stages, grid = _layout(shape, width, widths)
@@ -116,11 +117,11 @@ class R3GANDiscriminator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 64,  # as of the generator: both lists are from the base grid up
-        widths: tuple[int, ...] = (),
-        blocks: int = 2,
-        expansion: int = 2,
-        group: int = 16,
+        width: PositiveInt = 64,  # as of the generator: both lists are from the base grid up
+        widths: tuple[PositiveInt, ...] = (),
+        blocks: NonNegativeInt = 2,
+        expansion: PositiveInt = 2,
+        group: PositiveInt = 16,
     ) -> None:
         super().__init__()
         stages, grid = _layout(shape, width, widths)

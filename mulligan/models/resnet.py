@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
@@ -75,13 +76,13 @@ class ResNetGenerator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 16,  # unit of channels; stages have 4 of it, above 32x32 16, 16, 8, 4, 2, 1 from the base grid up
-        widths: tuple[int, ...] = (),  # of the base grid and of what each block gives, instead of `width`
-        z: int = 128,  # noise numbers
+        width: PositiveInt = 16,  # unit of channels: stages have 4; above 32x32 16, 16, 8, 4, 2, 1 from the base up
+        widths: tuple[PositiveInt, ...] = (),  # of the base grid and of what each block gives, instead of `width`
+        z: NonNegativeInt = 128,  # noise numbers
         norm: Norm = "class",  # where there are no classes, "class" is "batch", and "vector" is of noise alone
-        embed: int = 128,  # class embedding of norm=vector
+        embed: NonNegativeInt = 128,  # class embedding of norm=vector
         split: bool = False,  # of norm=vector: the noise is split, one share to the dense layer, one to each block
-        attention: int = 0,  # self-attention where the side is the image's, halved so often; 0: none
+        attention: NonNegativeInt = 0,  # self-attention where the side is the image's, halved so often; 0: none
         spectral: bool = False,  # spectral norm of every layer
         init: Init = "xavier",
     ) -> None:
@@ -153,14 +154,14 @@ class ResNetDiscriminator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 16,  # unit of channels; blocks have 4 of it, above 32x32 1, 2, 4, 8, 16, 16 from the image down
-        widths: tuple[int, ...] = (),  # of what each block gives, instead of `width`
-        downs: int = 0,  # how many of the blocks halve the side, the first ones; 0: what the size takes
-        attention: int = 0,
+        width: PositiveInt = 16,  # unit of channels: blocks have 4; above 32x32 1, 2, 4, 8, 16, 16 from the image down
+        widths: tuple[PositiveInt, ...] = (),  # of what each block gives, instead of `width`
+        downs: NonNegativeInt = 0,  # how many of the blocks halve the side, the first ones; 0: what the size takes
+        attention: NonNegativeInt = 0,
         spectral: bool = True,
         init: Init = "xavier",
         class_by: ClassBy = "projection",
-        embedding: int = 128,  # numbers of class_by=contrastive
+        embedding: PositiveInt = 128,  # numbers of class_by=contrastive
     ) -> None:
         super().__init__()
         count = halvings("resnet", shape)

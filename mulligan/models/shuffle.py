@@ -12,6 +12,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -78,9 +79,9 @@ class ShuffleGenerator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 32,  # channels at the base grid; halved at every doubling, down to 16
-        blocks: int = 2,  # residual blocks a stage
-        z: int = 64,  # noise numbers
+        width: PositiveInt = 32,  # channels at the base grid; halved at every doubling, down to 16
+        blocks: NonNegativeInt = 2,  # residual blocks a stage
+        z: NonNegativeInt = 64,  # noise numbers
     ) -> None:
         super().__init__()
         stages = doublings(shape)
@@ -117,9 +118,9 @@ class ShuffleDiscriminator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        width: int = 16,  # channels at half the image's resolution; doubled at every halving
-        blocks: int = 2,  # residual blocks a stage
-        features: int = 128,  # what the base grid is condensed to before it is judged
+        width: PositiveInt = 16,  # channels at half the image's resolution; doubled at every halving
+        blocks: NonNegativeInt = 2,  # residual blocks a stage
+        features: PositiveInt = 128,  # what the base grid is condensed to before it is judged
         class_by: ClassBy = "projection",
     ) -> None:
         super().__init__()

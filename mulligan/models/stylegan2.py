@@ -12,6 +12,7 @@ import math
 from itertools import pairwise
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from mulligan.core.registry import discriminators, generators
@@ -85,11 +86,11 @@ class StyleGAN2Generator(nn.Module):
         shape: tuple[int, ...],
         classes: int,
         *,
-        base: int = 512,  # channels times the side of the grid,
-        most: int = 64,  # but no more channels than this
-        z: int = 64,  # noise numbers
-        styles: int = 64,  # S
-        layers: int = 8,  # of the mapping
+        base: PositiveInt = 512,  # channels times the side of the grid,
+        most: PositiveInt = 64,  # but no more channels than this
+        z: NonNegativeInt = 64,  # noise numbers
+        styles: PositiveInt = 64,  # S
+        layers: NonNegativeInt = 8,  # of the mapping
         rate: float = 0.01,  # at which the mapping learns, over that of the rest
         mixing: float = 0.9,  # share of images whose styles are mixed, in training
     ) -> None:
@@ -139,8 +140,8 @@ class StyleGAN2Discriminator(HalvingDiscriminator):
         shape: tuple[int, ...],
         classes: int,
         *,
-        base: int = 512,  # as of the generator
-        most: int = 64,
-        group: int = 4,  # samples whose spread D is shown together
+        base: PositiveInt = 512,  # as of the generator
+        most: PositiveInt = 64,
+        group: PositiveInt = 4,  # samples whose spread D is shown together
     ) -> None:
         super().__init__(shape, classes, tapered("stylegan2", shape, base, most)[::-1], Halving, group)

@@ -12,6 +12,7 @@ import math
 from itertools import pairwise
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from mulligan.core.errors import UserError
@@ -145,14 +146,14 @@ class StyleGAN3Generator(nn.Module):
         classes: int,
         *,
         rotation: bool = False,  # configuration R: equivariant to rotation as well; 1x1 kernels, twice the channels
-        layers: int = 8,  # N, whatever the size
-        critical: int = 2,  # of these, the last that use the whole band of their grid
-        margin: int = 6,  # samples around each grid but the last
-        base: int = 1024,  # channels times twice the cutoff,
-        most: int = 48,  # but no more channels than this
-        z: int = 64,  # noise numbers
-        styles: int = 64,  # S
-        depth: int = 2,  # layers of the mapping
+        layers: NonNegativeInt = 8,  # N, whatever the size
+        critical: NonNegativeInt = 2,  # of these, the last that use the whole band of their grid
+        margin: NonNegativeInt = 6,  # samples around each grid but the last
+        base: PositiveInt = 1024,  # channels times twice the cutoff,
+        most: PositiveInt = 48,  # but no more channels than this
+        z: NonNegativeInt = 64,  # noise numbers
+        styles: PositiveInt = 64,  # S
+        depth: NonNegativeInt = 2,  # layers of the mapping
         rate: float = 0.01,  # at which the mapping learns, over that of the rest
     ) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -71,7 +72,7 @@ def contrasted(
 @features.register("self")
 def own(
     *,
-    steps: int = 600,  # of learning, of 64 images each
+    steps: PositiveInt = 600,  # of learning, of 64 images each
     seed: int = 0,
 ) -> OwnNet:
     """A small encoder learnt from the training images, by class where they have labels; kept in the cache."""
