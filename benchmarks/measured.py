@@ -83,6 +83,17 @@ def time_to_quality() -> Iterator[str]:
     yield f"![curves]({PLACE}/time_to_quality.png)"
 
 
+def foretold() -> Iterator[str]:
+    found = known("foretold")
+    if not found:
+        return
+    yield "## What a dry run foretells"
+    yield "`python benchmarks/foretold.py digits signs.zip faces64.zip`: what was foretold, what came, and the ratio."
+    heads = list(next(iter(found.values())))
+    rows = [(data, *(" / ".join(map(str, row[head].values())) for head in heads)) for data, row in found.items()]
+    yield table(("", *heads), rows)
+
+
 def penalties() -> Iterator[str]:
     found = known("penalties")
     yield "## Gradient penalties"
@@ -242,7 +253,7 @@ def families() -> Iterator[str]:
 
 def main() -> None:
     blocks = ["# Measured", "Written by `benchmarks/measured.py` from `benchmarks/results`; do not edit."]
-    blocks += [*quality("digits", "10"), *quality("mnist", "10"), *faces(), *stacked()]
+    blocks += [*quality("digits", "10"), *quality("mnist", "10"), *faces(), *stacked(), *foretold()]
     blocks += [*time_to_quality(), *penalties(), *little_data(), *style(), *synthetic(), *ladder(), *metrics_speed()]
     blocks += [*families(), *restoration(), *inversion()]
     PAGE.write_text("\n\n".join(blocks) + "\n")

@@ -81,6 +81,15 @@ def test_settings_reach_every_corner() -> None:
     assert base().with_set({"terms.l1": 3}).terms["l1"].weight == 3.0
 
 
+@pytest.mark.parametrize("kind", [registry.generators, registry.discriminators], ids=lambda kind: kind.kind)
+def test_no_network_has_less_than_nothing_of_anything(kind: registry.Registry) -> None:
+    for name in kind:
+        for option, default in kind.defaults(name).items():
+            if type(default) is int:
+                with pytest.raises(UserError, match=f"{option}=-1 is not valid"):
+                    kind.bind(name, {option: -1})
+
+
 def test_setting_a_part_keeps_the_rest_of_the_recipe() -> None:
     changed = base().with_set({"loss": "hinge"})
     assert replace(changed, loss=base().loss).as_json() == base().as_json()
