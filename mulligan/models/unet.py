@@ -195,10 +195,11 @@ class Told(nn.Module):
 
 def heads_at(widths: Sequence[int], heads: int, apart: bool) -> tuple[nn.ModuleList | None, nn.ModuleList | None]:
     """Heads for layers so wide, each of so many numbers; and a second set of them where what is made has its own."""
-    first, second = (
-        nn.ModuleList(Told(width, heads) for width in widths) if needed else None for needed in (heads, heads and apart)
-    )
-    return first, second
+
+    def told() -> nn.ModuleList:
+        return nn.ModuleList(Told(width, heads) for width in widths)
+
+    return told() if heads else None, told() if heads and apart else None
 
 
 class Residual(nn.Module):

@@ -34,10 +34,10 @@ def cyclegan() -> Recipe:
 def restyle() -> Recipe:
     """The default of `--task style`. Without a norm G's pictures are soon black or white all over, and stay so.
 
-    Many small steps do better than few large ones. With a cycle of 3 and more, G holds on to what it was shown.
+    Of as many images, steps of 8 taught it more than steps of 32. A cycle of 3 slows G down, and one of 10 holds it.
     """
     adam = Part("adam", lr=Schedule("cosine", 1e-3, 0.0), beta1=0.5, beta2=0.99)
-    slope = Term(1e-3, every=8)  # of all that D says of a picture, which is the sum over its patches
+    slope = Term(1e-3, every=8)  # small, as it is the slope of D's words on all patches summed
     return Recipe(
         name="restyle",
         about="both ways by slim U-nets, Ds of small patches, there and back again: minutes of a CPU",
