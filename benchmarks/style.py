@@ -133,8 +133,8 @@ def outlined(x: Tensor) -> Tensor:
 def night(x: Tensor) -> Tensor:
     """Dark, red lost most and blue least; darker towards the rim, and grainy as a camera is that sees little."""
     height, width = x.shape[2:]
-    y, x_at = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
-    seen = (x / 255) ** 1.5 * torch.tensor([0.4, 0.5, 0.8])[:, None, None] * (1 - 0.3 * (y.square() + x_at.square()))
+    rim = torch.linspace(-1, 1, height).square()[:, None] + torch.linspace(-1, 1, width).square()
+    seen = (x / 255) ** 1.5 * torch.tensor([0.4, 0.5, 0.8])[:, None, None] * (1 - 0.3 * rim)
     grain = 0.03 * np.random.default_rng(0).standard_normal(seen.shape, np.float32)
     return (255 * (seen + torch.from_numpy(grain))).round().clamp(0, 255).to(torch.uint8)
 
