@@ -26,7 +26,7 @@ from mulligan.core.step import Step
 from mulligan.data import open_data
 from mulligan.engine import checkpoint
 from mulligan.models.patch import PatchDiscriminator
-from mulligan.models.unet import Translator
+from mulligan.models.unet import Translator, UNetGenerator
 from mulligan.models.ways import BothDiscriminators, BothGenerators
 from mulligan.terms.places import contrast, identity_nce, patch_nce
 from mulligan.terms.ways import cycle, identity, pool
@@ -201,20 +201,27 @@ def test_contrast_against_a_loop() -> None:
     assert (contrast(shown, shown, 0.07) < contrast(shown.roll(1, 1), shown, 0.07)).all(), "each place with its own"
 
 
-def test_patch_nce_of_every_place_is_the_mean_over_layers_and_reaches_heads() -> None:
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize(
+    ("family", "how", "layers", "least"), [(Translator, {"blocks": 3}, 5, 12), (UNetGenerator, {"levels": 2}, 2, 12)]
+)
+def test_patch_nce_of_every_place_is_the_mean_over_layers_and_reaches_heads(
+    family: type[nn.Module], how: dict[str, int], layers: int, least: int, apart: bool
+) -> None:
     torch.manual_seed(0)
-    G = Translator((3, 16, 12), 0, Shown(3, unpaired=True), width=4, blocks=3, heads=8, norm="none", std=0.1)
+    G = family((3, 16, 12), 0, Shown(3, unpaired=True), width=4, heads=8, apart=apart, norm="none", std=0.1, **how)
     shown, real = torch.rand(2, 3, 16, 12), torch.rand(2, 3, 16, 12)
     z = torch.zeros(2, 0)
     fake = G(z, shown)
     step = Step("g", G, Alone(), z, shown, real, fake)
-    for term, made, of in ((patch_nce(), fake, shown), (identity_nce(), G(z, real), real)):
+    own = G.heads_of_made if apart else G.heads
+    for term, made, of, heads in ((patch_nce(), fake, shown, G.heads), (identity_nce(), G(z, real), real, own)):
         by_layer = []
-        for head, ours, theirs in zip(G.heads, G.encoded(z, made), G.encoded(z, of), strict=True):
-            ours, theirs = (head(each.flatten(2).mT) for each in (ours, theirs))
+        for mine, its, ours, theirs in zip(own, heads, G.encoded(z, made), G.encoded(z, of), strict=True):
+            ours, theirs = mine(ours.flatten(2).mT), its(theirs.flatten(2).mT)
             assert torch.allclose(ours.norm(dim=2), torch.ones(()))
             by_layer.append(contrast(ours, theirs, 0.07).mean(1) if ours.shape[1] <= 256 else None)
-        assert len(by_layer) == 5 and ours.shape[1] == 12 and None not in by_layer
+        assert len(by_layer) == layers and ours.shape[1] == least and None not in by_layer
         torch.testing.assert_close(term.fn(step), torch.stack(by_layer).mean(0))
     patch_nce(places=7).fn(step).mean().backward()
     assert not [name for name, p in G.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]

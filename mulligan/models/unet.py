@@ -9,6 +9,7 @@ Legend: B batch, C image channels, S channels that are shown, H W image size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -105,6 +106,8 @@ class UNetGenerator(nn.Module):
         residual: bool = False,  # it makes what has to change in the picture, not the picture
         z: int = 0,  # noise numbers
         dropout: float = 0.0,  # in the three lowest levels up: the noise of the paper
+        heads: int = 0,  # numbers by which the patch-nce terms tell places apart; 0: no such heads
+        apart: bool = False,  # what is made has heads of its own, as it looks otherwise (Han 2021, 2104.07689)
         std: float = 0.02,  # of the initial weights
     ) -> None:
         super().__init__()
@@ -144,6 +147,17 @@ class UNetGenerator(nn.Module):
         if residual and self.last is not None:
             for parameter in self.last[1].parameters():
                 nn.init.zeros_(parameter)  # at first nothing changes
+        self.heads, self.heads_of_made = heads_at(widths, heads, apart)
+
+    def encoded(self, z: Tensor, cond: Tensor) -> list[Tensor]:
+        """(B, S, H, W) -> what heads look at: each halving, not the picture, whose colours are what is to change."""
+        x = padded_to(cond, self.step)
+        x = x if self.first is None else self.first(x)
+        seen = []
+        for layer in self.down:
+            x = layer(x)
+            seen.append(x)
+        return seen
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
         """z (B, z), cond (B, S, H, W) in [-1, 1] -> (B, C, H, W) in [-1, 1], for any H and W."""
@@ -179,6 +193,15 @@ class Told(nn.Module):
         return F.normalize(self.layers(x), dim=2)
 
 
+def heads_at(widths: Sequence[int], heads: int, apart: bool) -> tuple[nn.ModuleList | None, nn.ModuleList | None]:
+    """Heads for layers so wide, each of so many numbers; and a second set of them where what is made has its own."""
+
+    def told() -> nn.ModuleList:
+        return nn.ModuleList(Told(width, heads) for width in widths)
+
+    return told() if heads else None, told() if heads and apart else None
+
+
 class Residual(nn.Module):
     """Two convolutions, `dilation` apart, added to what they were given."""
 
@@ -212,6 +235,7 @@ class Translator(nn.Module):
         residual: bool = False,  # it makes what has to change in the picture, not the picture
         z: int = 0,  # noise numbers, shown everywhere to the first block
         heads: int = 0,  # numbers by which the patch-nce terms tell places apart; 0: no such heads
+        apart: bool = False,  # what is made has heads of its own, as it looks otherwise (Han 2021, 2104.07689)
         std: float = 0.02,  # of the initial weights
     ) -> None:
         super().__init__()
@@ -238,7 +262,7 @@ class Translator(nn.Module):
         initialise(self, std)
         self.looks = sorted({1, (blocks + 1) // 2}) if blocks else []  # blocks after which heads look
         told = (self.shown.channels, 2 * width, 4 * width, *[4 * width] * len(self.looks))
-        self.heads = nn.ModuleList(Told(inputs, heads) for inputs in told) if heads else None
+        self.heads, self.heads_of_made = heads_at(told, heads, apart)
 
     def encoded(self, z: Tensor, cond: Tensor) -> list[Tensor]:
         """(B, S, H, W) -> what heads look at: the image, both halvings, the first block and the middle one (app. C)."""

@@ -20,20 +20,30 @@ def contrast(made: Tensor, shown: Tensor, temperature: float) -> Tensor:
     return alike.logsumexp(2) - alike.diagonal(dim1=1, dim2=2)
 
 
-def places_apart(step: Step, made: Tensor, shown: Tensor, places: int, temperature: float) -> Tensor:
-    """(B,), the mean over the layers that G's heads look at and over places, the same ones for both."""
-    if not getattr(step.G, "heads", None):
+def places_apart(
+    step: Step, made: Tensor, shown: Tensor, places: int, temperature: float, same_kind: bool = False
+) -> Tensor:
+    """(B,), the mean over the layers that G's heads look at and over places, the same ones for both.
+
+    `same_kind`: what is shown is of the kind that G makes, so the heads for such look at both.
+    """
+    heads = getattr(step.G, "heads", None)
+    if not heads:
         raise UserError(
-            "the patch-nce terms need a generator with heads that goes one way; set generator=translator, "
+            "the patch-nce terms need a generator with heads that goes one way; set generator=translator (or unet), "
             "generator.heads=256 and task.ways=1"
         )
+    of_made = step.G.heads_of_made or heads
     with torch.no_grad():
         wanted = step.G.encoded(step.z, shown)
     found = []
-    for head, ours, theirs in zip(step.G.heads, step.G.encoded(step.z, made), wanted, strict=True):
+    layers = zip(of_made, of_made if same_kind else heads, step.G.encoded(step.z, made), wanted, strict=True)
+    for our_head, their_head, ours, theirs in layers:
         chosen = torch.randperm(ours[0, 0].numel(), device=ours.device)[:places]
-        ours, theirs = (head(each.flatten(2)[:, :, chosen].transpose(1, 2)) for each in (ours, theirs))
-        found.append(contrast(ours, theirs.detach(), temperature).mean(1))
+        ours = our_head(ours.flatten(2)[:, :, chosen].transpose(1, 2))
+        theirs = their_head(theirs.flatten(2)[:, :, chosen].transpose(1, 2))
+        theirs = theirs.detach() if their_head is our_head else theirs  # a shared head learns by what is made alone
+        found.append(contrast(ours, theirs, temperature).mean(1))
     return torch.stack(found).mean(0)
 
 
@@ -66,4 +76,4 @@ def identity_nce(
 
     So G changes nothing that need not change. Raises UserError for a G without heads.
     """
-    return Penalty("g", lambda step: places_apart(step, at_home(step), step.real, places, temperature))
+    return Penalty("g", lambda step: places_apart(step, at_home(step), step.real, places, temperature, same_kind=True))

@@ -32,20 +32,24 @@ def cyclegan() -> Recipe:
 
 @recipes.register()
 def restyle() -> Recipe:
-    """The default of `--task style`. Without a norm G's pictures are soon black or white all over, and stay so."""
+    """The default of `--task style`. Without a norm G's pictures are soon black or white all over, and stay so.
+
+    Of as many images, steps of 8 taught it more than steps of 32. A cycle of 3 slows G down, and one of 10 holds it.
+    """
     adam = Part("adam", lr=Schedule("cosine", 1e-3, 0.0), beta1=0.5, beta2=0.99)
+    slope = Term(1e-3, every=8)  # small, as it is the slope of D's words on all patches summed
     return Recipe(
         name="restyle",
-        about="both ways by slim U-nets, spectral Ds of small patches, there and back again: minutes of a CPU",
-        paper="Mulligan; parts from arXiv 1703.10593, 1611.07004, 1802.05957",
+        about="both ways by slim U-nets, Ds of small patches, there and back again: minutes of a CPU",
+        paper="Mulligan; parts from arXiv 1703.10593, 1611.07004, 1807.00734, 2501.05441",
         generator=Part("unet", width=24, most=96, levels=2, kernel=3, norm="instance"),
-        discriminator=Part("patch", width=32, strides=2, norm="none", spectral=True),
-        loss=Part("least-squares"),
-        terms={"cycle": Term(3.0)},  # no identity, beside which G soon changes nothing at all
+        discriminator=Part("patch", width=32, strides=2, norm="none"),
+        loss=Part("relativistic"),
+        terms={"cycle": Term(1.0), "r1": slope, "r2": slope},  # no identity, beside which G soon changes nothing at all
         optimizer=Players(generator=adam, discriminator=adam),
         task=Part("style", ways=2),
         ema=500,
         ema_clock="learning",
-        batch=32,
+        batch=8,
         budget=Budget(minutes=5),
     )
