@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -97,16 +98,16 @@ class UNetGenerator(nn.Module):
         classes: int,
         shown: Shown | None = None,
         *,
-        width: int = 64,  # channels at the first level, doubled at each
-        most: int = 512,  # channels at any level
-        levels: int = 0,  # halvings; 0: until the shorter side is 1 to 3 pixels, as published
+        width: PositiveInt = 64,  # channels at the first level, doubled at each
+        most: PositiveInt = 512,  # channels at any level
+        levels: NonNegativeInt = 0,  # halvings; 0: until the shorter side is 1 to 3 pixels, as published
         kernel: Literal[3, 4] = 4,  # 4: every level is a strided convolution, up as down; 3: and a plain one beside it
         norm: Norm = "batch",
         gated: bool = False,  # gated convolutions on the way down, for holes
         residual: bool = False,  # it makes what has to change in the picture, not the picture
-        z: int = 0,  # noise numbers
+        z: NonNegativeInt = 0,  # noise numbers
         dropout: float = 0.0,  # in the three lowest levels up: the noise of the paper
-        heads: int = 0,  # numbers by which the patch-nce terms tell places apart; 0: no such heads
+        heads: NonNegativeInt = 0,  # numbers by which the patch-nce terms tell places apart; 0: no such heads
         apart: bool = False,  # what is made has heads of its own, as it looks otherwise (Han 2021, 2104.07689)
         std: float = 0.02,  # of the initial weights
     ) -> None:
@@ -228,13 +229,13 @@ class Translator(nn.Module):
         classes: int,
         shown: Shown | None = None,
         *,
-        width: int = 64,  # channels at full size; four times as many in the blocks
-        blocks: int = 6,  # 6 for 128x128, 9 for 256x256 and larger, as published
+        width: PositiveInt = 64,  # channels at full size; four times as many in the blocks
+        blocks: NonNegativeInt = 6,  # 6 for 128x128, 9 for 256x256 and larger, as published
         dilations: tuple[int, ...] = (1,),  # of the blocks, over and over: (1, 2, 4, 8) sees far
         norm: Norm = "instance",
         residual: bool = False,  # it makes what has to change in the picture, not the picture
-        z: int = 0,  # noise numbers, shown everywhere to the first block
-        heads: int = 0,  # numbers by which the patch-nce terms tell places apart; 0: no such heads
+        z: NonNegativeInt = 0,  # noise numbers, shown everywhere to the first block
+        heads: NonNegativeInt = 0,  # numbers by which the patch-nce terms tell places apart; 0: no such heads
         apart: bool = False,  # what is made has heads of its own, as it looks otherwise (Han 2021, 2104.07689)
         std: float = 0.02,  # of the initial weights
     ) -> None:
