@@ -285,6 +285,10 @@ def test_best_is_the_last_that_noise_does_not_rule_out() -> None:
     assert best_of(rows, "kid")["kid"] == 0.995
     assert best_of(rows[:4], "kid")["kid"] == 1.01
     assert best_of(history([float("nan")], se=0.1), "kid") is None
+    noise = [{"coverage": 0.0} | row for row in history([2.0, 1.9], se=0.1)]
+    digits = [{"coverage": 0.06} | row for row in history([7.0, 3.7], se=0.1)]
+    assert best_of(noise, "kid") is noise[-1], "nothing better is known"
+    assert best_of([*noise, *digits], "kid") is digits[-1], "near, by a distance, but it covers nothing"
 
 
 def test_the_average_can_count_images_by_the_learning_rate() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mulligan.core.recipe import Budget
 
+BARREN = 0.1  # of what samples covered at most: who covers less is not believed to be near
 LOOKS = 16  # evenly spaced milestones; a few early ones come before them
 
 
@@ -37,6 +38,16 @@ def milestones(budget: int) -> list[int]:
     return sorted({at for at in early + even if at > 0})
 
 
+def believable(history: Sequence[Mapping[str, Any]], tracked: str) -> list[Mapping[str, Any]]:
+    """Rows by whose metric others may be judged: finite, and of samples that cover anything where those of others do.
+
+    A distance can be fooled: by one of stacked digits, noise after 512 images was nearer than digits after 30,000.
+    """
+    finite = [row for row in history if math.isfinite(row[tracked])]
+    most = max((row.get("coverage", 0.0) for row in finite), default=0.0)
+    return [row for row in finite if row.get("coverage", 0.0) >= BARREN * most]
+
+
 def best_of(history: Sequence[Mapping[str, Any]], tracked: str) -> Mapping[str, Any] | None:
     """The last row that was not worse, beyond the metric's noise, than any before it; None before the first finite one.
 
@@ -44,9 +55,7 @@ def best_of(history: Sequence[Mapping[str, Any]], tracked: str) -> Mapping[str, 
     tells apart, the one that has seen most is the best guess.
     """
     lowest = best = None
-    for row in history:
-        if not math.isfinite(row[tracked]):
-            continue
+    for row in believable(history, tracked):
         if lowest is None or row[tracked] <= lowest[tracked] + _noise(row, lowest, tracked):
             best = row
         if lowest is None or row[tracked] < lowest[tracked]:
@@ -64,7 +73,7 @@ def converged(history: Sequence[Mapping[str, Any]], tracked: str, patience: int 
     if len(history) <= 2 * patience:
         return None
     before, lately = (
-        min((row for row in rows if math.isfinite(row[tracked])), key=lambda row: row[tracked], default=None)
+        min(believable(rows, tracked), key=lambda row: row[tracked], default=None)
         for rows in (history[:-patience], history[-patience:])
     )
     if before is None or lately is None:

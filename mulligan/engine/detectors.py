@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mulligan.engine.budget import best_of, converged
+from mulligan.engine.budget import believable, best_of, converged
 
 Row = Mapping[str, Any]
 
@@ -106,7 +106,7 @@ def suffering(history: History, least: float = BARREN) -> str | None:
     looks = [row for row in history.looks if math.isfinite(float(row[TRACKED]))]
     if len(looks) < 6 or not history.settled:
         return None
-    last, best = looks[-1], min(looks, key=lambda row: row[TRACKED])
+    last, best = looks[-1], min(believable(looks, TRACKED), key=lambda row: row[TRACKED])
     half = [min(row[TRACKED] for row in part) for part in (looks[: len(looks) // 2], looks[len(looks) // 2 :])]
     covered = max(row["coverage"] for row in looks[-2:])
     standing = last["images"] > history.budget / 4 and half[1] > 0.8 * half[0] and covered < least
