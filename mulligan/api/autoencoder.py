@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
-from mulligan.core.batch import to_float
+from mulligan.api.pairs import psnr
+from mulligan.core.batch import to_float, to_uint8
 from mulligan.core.errors import UserError
 from mulligan.core.run import write_whole
 from mulligan.core.seeding import endless_order
@@ -22,12 +24,15 @@ from mulligan.data import Data, ImageData, StackedData
 from mulligan.data.cache import cache_root, ensure
 from mulligan.data.latents import LatentData, open_latents, scaled_as
 from mulligan.metrics.features.net import stamp_of
-from mulligan.models.coder import Codec, Coder, halvings_for, learnt, read_folder
+from mulligan.models.coder import RATE, Codec, Coder, halvings_for, learnt, read_folder
 from mulligan.models.decoded import Autoencoder
 
 OWN = "self"
 FORMAT = 1  # of learnt ones; another number has them learnt anew
 STEPS, BATCH = 600, 16
+SHOWN = 16  # pictures by which it is said what comes back
+RATES = (RATE, RATE / 4)  # of learning: what nothing came of is learnt again, more slowly
+LEAST = 0.5  # of the differences between pictures: an error from which it has learnt nothing
 CROP = 64  # side of what it learns from of larger pictures: what it does is the same everywhere
 WEIGHTS = "autoencoder.safetensors"
 
@@ -42,9 +47,19 @@ class Coded:
     data: LatentData
     stamp: str  # of the codec's weights
 
+    @functools.cached_property
+    @torch.inference_mode()
+    def decibels(self) -> float:
+        """PSNR of pictures through it, clipped as they are dealt: the mean over a few held-out ones."""
+        pictures = self.data.pictures
+        rows = pictures.heldout[:SHOWN] if len(pictures.heldout) else pictures.train[:SHOWN]
+        latents = self.data.images(rows).to(self.autoencoder.middle.device)
+        return psnr(to_uint8(self.autoencoder.decode(latents)).cpu(), pictures.images(rows)).mean().item()
+
     def __str__(self) -> str:
         clipped = f"{self.data.clipped:.2%} of what they hold is clipped"
-        return f"autoencoder {self.autoencoder.codec.describe}: latents {_x(self.data.shape)}, {clipped}"
+        again = f"pictures come back at {self.decibels:.1f} dB"
+        return f"autoencoder {self.autoencoder.codec.describe}: latents {_x(self.data.shape)}, {clipped}, {again}"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -52,6 +67,7 @@ class Coded:
             "stamp": self.stamp,
             "shape": list(self.data.shape),
             "clipped": self.data.clipped,
+            "psnr": self.decibels,
         }
 
 
@@ -102,7 +118,7 @@ def own(data: ImageData | StackedData, device: torch.device, progress: Progress,
     """The one that has learnt the data's training images, now or once before. Images alone decide what it becomes."""
     inputs, height, width = data.shape
     halvings = halvings_for(height, width)
-    key = hashlib.blake2b(repr((FORMAT, data.fingerprint, STEPS)).encode(), digest_size=12).hexdigest()
+    key = hashlib.blake2b(repr((FORMAT, data.fingerprint, STEPS, RATES)).encode(), digest_size=12).hexdigest()
 
     def deal(step: int) -> Tensor:
         progress(step * BATCH, STEPS * BATCH)
@@ -124,7 +140,18 @@ def own(data: ImageData | StackedData, device: torch.device, progress: Progress,
 
     def write(draft: Path) -> None:
         say(f"autoencoder self: learns from {len(data.train):,} images, once, in about a minute")
-        net = learnt(inputs, halvings, deal, steps=STEPS, device=device)
+        seen = deal(STEPS).to(device)
+        for rate in RATES:
+            net = learnt(inputs, halvings, deal, steps=STEPS, rate=rate, device=device)
+            with torch.inference_mode():
+                error = (net.decode(net.encode(seen)) - seen).square().mean()
+            if error < LEAST * seen.var(0).mean():
+                break
+        else:
+            raise UserError(
+                f"{data.name}: --autoencoder self has not learnt to bring these pictures back; leave it out, or name "
+                "the folder of another"
+            )
         save_file(_weights(net), draft / WEIGHTS)
 
     return ensure(cache_root(None) / f"autoencoder-{key}", read, write)
