@@ -20,10 +20,12 @@ COLUMNS = {  # heading: (data set, number, digits behind the point)
     "images/s": ("digits", "images_per_second", 0),
     "grid: modes": ("grid", "modes", 1),
     "quality": ("grid", "quality", 3),
+    "long grid: modes": ("long-grid", "modes", 0),
+    "its quality": ("long-grid", "quality", 3),
     "stacked: modes": ("stacked", "modes", 0),
     "KL": ("stacked", "kl", 2),
 }
-TOP = {"grid": "modes", "digits": "coverage", "stacked": "modes"}
+SETS = ("grid", "long-grid", "digits", "stacked")
 PUBLISHED = " as published for "
 MANY, FEW = 20, 5  # modes, of 25
 LONG = 120  # characters of a value that are shown
@@ -52,7 +54,7 @@ def page(recipes: Sequence[Recipe], results: Mapping[str, Any], pictures: Path) 
 
 def _protocol(results: Mapping[str, Any]) -> Iterator[str]:
     yield "One budget and the same seeds for all, defaults for all else; no recipe was tuned to it."
-    lines = [f"- **{on}**: {_said(results[on])}" for on in TOP if on in results]
+    lines = [f"- **{on}**: {_said(results[on])}" for on in SETS if on in results]
     yield "\n".join(lines) if lines else "Nothing was measured yet."
     if "grid" in results:
         yield (
@@ -112,7 +114,7 @@ def _story(compared: Sequence[Recipe], results: Mapping[str, Any]) -> Iterator[s
 
 def _notes(compared: Iterable[Recipe], results: Mapping[str, Any]) -> Iterator[str]:
     """By data set: what could not be played, and of what is by class."""
-    for on in (on for on in TOP if on in results):
+    for on in (on for on in SETS if on in results):
         whys: dict[str, list[str]] = {}
         by_class = []
         for recipe in compared:
