@@ -23,7 +23,7 @@ from mulligan.core.recipe import Part, Recipe, Term
 from mulligan.core.run import read_json
 from mulligan.core.seeding import endless_order, mix
 from mulligan.core.step import Penalty, Rule
-from mulligan.data import Data
+from mulligan.data import Dealt
 from mulligan.engine.ema import MovingAverage
 from mulligan.engine.loop import Game
 from mulligan.engine.optim import Tuned
@@ -144,7 +144,7 @@ def build_rules(terms: Mapping[str, Term]) -> dict[str, tuple[Term, Rule]]:
 
 
 def build_game(
-    recipe: Recipe, data: Data, *, seed: int, device: torch.device, precision: str, attempt: int = 0
+    recipe: Recipe, data: Dealt, *, seed: int, device: torch.device, precision: str, attempt: int = 0
 ) -> Game:
     """Everything the loop plays with, at the beginning of an attempt."""
     make_repeatable(device)

@@ -17,7 +17,7 @@ import torch
 from mulligan.api.build import build_game, pick_device, pick_precision
 from mulligan.api.plan import images_per_second
 from mulligan.core.recipe import FROM_NOISE, Recipe, typed
-from mulligan.data import Data, open_data
+from mulligan.data import Data, Dealt, open_data
 from mulligan.data.points import MIXTURES
 from mulligan.engine.memory import memory_size, peak_memory
 
@@ -68,7 +68,7 @@ class Choice(NamedTuple):
 
 
 def choose(
-    recipe: Recipe, data: Data, *, device: torch.device, seed: int, own: Collection[str] = ()
+    recipe: Recipe, data: Dealt, *, device: torch.device, seed: int, own: Collection[str] = ()
 ) -> tuple[Recipe, list[Choice]]:
     """The recipe made to fit, and what was changed in it. `own` are the paths that the user set."""
     if len(data.shape) != 3 or recipe.from_images:  # points need no more than they begin with, restoring not much
@@ -110,7 +110,7 @@ def _touches(path: str, mine: str) -> bool:
     return f"{path}.".startswith(f"{mine}.") or f"{mine}.".startswith(f"{path}.")
 
 
-def _images(recipe: Recipe, data: Data, device: torch.device, seed: int) -> float:
+def _images(recipe: Recipe, data: Dealt, device: torch.device, seed: int) -> float:
     """How many images a recipe's budget lasts for, about; 0 if it finds no memory. Only minutes need timing."""
     budget = recipe.budget
     limits = [budget.images or math.inf, (budget.epochs or math.inf) * len(data.train)]
@@ -124,14 +124,14 @@ def _images(recipe: Recipe, data: Data, device: torch.device, seed: int) -> floa
     return min(limits)
 
 
-def _penalties(data: Data, paths: Collection[str]) -> Choice:
+def _penalties(data: Dealt, paths: Collection[str]) -> Choice:
     """R1 and R2 by the number of pixels: the more share a change of the picture, the smaller the gradient by each."""
     _, height, width = data.shape
     weight = float(f"{GAMMA * height * width:.2g}")
     return Choice(dict.fromkeys(paths, weight), f"in proportion to {height} x {width} pixels")
 
 
-def _rate(data: Data) -> Choice:
+def _rate(data: Dealt) -> Choice:
     """Smaller steps for larger pictures, whose networks are deeper. Down to zero with the budget, as ever."""
     side = min(data.shape[1:])
     rate = f"cosine({min(2e-3, RATE / side):.2g}, 0)"

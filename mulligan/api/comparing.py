@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -147,7 +146,7 @@ def _opened(
     whats: Sequence[str | Path], data: str | Path | None, options: DataOptions, which: str, device: str
 ) -> tuple[list[Fakes], Data]:
     """What is to be judged, and the real images: those named, or those that the first run was trained on."""
-    real = None if data is None else open_data(data, **dataclasses.asdict(options))
+    real = None if data is None else open_data(data, **options.reading())
     fakes = []
     for what in whats:
         if RunFolder(what).run.exists():
@@ -159,6 +158,6 @@ def _opened(
                 f"{what}: is no run folder, it has no run.json; to measure images, say --data with real ones"
             )
         else:
-            fakes.append(images_as_fakes(open_data(what, **dataclasses.asdict(options))))
+            fakes.append(images_as_fakes(open_data(what, **options.reading())))
     assert real is not None
     return fakes, real

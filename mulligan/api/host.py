@@ -6,7 +6,7 @@ import dataclasses
 import time
 from typing import Any
 
-from mulligan.api.plan import Plan, draw_grid
+from mulligan.api.plan import Plan
 from mulligan.core.interrupt import Interrupts
 from mulligan.core.run import RunFolder, write_json, write_whole
 from mulligan.engine import checkpoint
@@ -77,12 +77,11 @@ class Host:
         return self.judge(state)
 
     def milestone(self, state: State) -> Verdict:
-        look = picture(draw_grid(self.game, self.plan.seed, self.plan.shown))
+        look = picture(self.plan.look(self.game))
         write_whole(self.run.sample_grid(state.images + state.lost), png(look, optimize=True))
         self.board.image("samples", look, state.images)
 
-        judge = self.plan.judge
-        measured = judge.measure(self.game.ema.net, class_counts=self.game.class_counts, unseen=self.game.unseen)
+        judge, measured = self.plan.judge, self.plan.measured(self.game)
         watched = {"d/memory": exact(memorised(self.game)), "g/noise": exact(noise_heard(self.game))}
         row = {"attempt": state.attempt, "images": state.images, **measured, **watched}
         state.metrics.append(row)

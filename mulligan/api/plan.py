@@ -9,11 +9,14 @@ import time
 from datetime import datetime, timedelta
 
 import torch
+from torch import nn
 
+from mulligan.api.autoencoder import Coded
 from mulligan.api.build import build_game, parameters_of, pick_device, pick_precision
 from mulligan.api.judge import MOST_AT_A_LOOK, Judge
 from mulligan.core import registry
 from mulligan.core.batch import Shown
+from mulligan.core.errors import UserError
 from mulligan.core.recipe import Recipe
 from mulligan.core.seeding import mix
 from mulligan.data import Data
@@ -21,6 +24,7 @@ from mulligan.engine.budget import images_in, milestones
 from mulligan.engine.guard import remedied
 from mulligan.engine.loop import Game, State, play_step
 from mulligan.engine.memory import peak_memory
+from mulligan.models.decoded import Decoded
 from mulligan.use.sample import draw
 from mulligan.use.translation import translated
 
@@ -43,6 +47,7 @@ class Plan:
     guard: str = "on"
     by_class: bool = False
     shown: Shown | None = None  # the image that G is shown, where it is
+    coded: Coded | None = None  # the autoencoder that it is played behind, if it is
     parameters: dict[str, int] = dataclasses.field(default_factory=dict)
     images_per_second: float | None = None
     seconds: float | None = None
@@ -68,14 +73,42 @@ class Plan:
 
     def new_game(self, state: State = State()) -> Game:
         """The game at the beginning of a state's attempt."""
-        return build_game(
-            self.recipe_of(state),
-            self.data,
-            seed=self.seed,
-            device=self.device,
-            precision=self.precision,
-            attempt=state.attempt,
-        )
+        dealt = self.coded.data if self.coded else self.data
+        try:
+            return build_game(
+                self.recipe_of(state),
+                dealt,
+                seed=self.seed,
+                device=self.device,
+                precision=self.precision,
+                attempt=state.attempt,
+            )
+        except UserError as error:
+            if not self.coded:
+                raise
+            raise UserError(
+                f"{error} (sizes are those of latents: {self.coded.autoencoder.codec.factor} times smaller)"
+            ) from None
+
+    def drawing(self, game: Game) -> nn.Module:
+        """The moving average of a game's G, as it makes pictures."""
+        return Decoded(game.ema.net, self.coded.autoencoder) if self.coded else game.ema.net
+
+    def look(self, game: Game) -> torch.Tensor:
+        """The same noise and classes at every look: uint8 (GRID, C, H, W), or points (CLOUD, 2).
+
+        Where G makes pictures from others: what it was shown, what it made and, of pairs, what was wanted.
+        """
+        G, seed = self.drawing(game), mix("grid", self.seed)
+        if self.shown:
+            return translated(G, game.unseen, ROWS, seed=seed, pairs=not self.shown.unpaired, device=game.device)
+        count = GRID if len(self.data.shape) == 3 else CLOUD
+        blocks = draw(G, count, seed=seed, class_counts=game.class_counts, device=game.device)
+        return torch.cat([images for images, _ in blocks])
+
+    def measured(self, game: Game) -> dict[str, float]:
+        """What the judge makes of the game's samples."""
+        return self.judge.measure(self.drawing(game), class_counts=game.class_counts, unseen=game.unseen)
 
 
 def prepare(
@@ -89,6 +122,7 @@ def prepare(
     started: float,
     timed: bool,
     budget_images: int | None = None,
+    coded: Coded | None = None,
 ) -> Plan:
     """Choose device and precision, build the networks once, and fix the budget in images.
 
@@ -108,6 +142,7 @@ def prepare(
         seed,
         budget_images or 0,
         guard,
+        coded=coded,
     )
     game = plan.new_game()
     plan = dataclasses.replace(
@@ -122,8 +157,8 @@ def prepare(
     if timed or recipe.budget.minutes is not None:
         rate = images_per_second(game)
         begun = time.monotonic()
-        plan.judge.measure(game.ema.net, class_counts=game.class_counts, unseen=game.unseen)
-        draw_grid(game, seed, shown)
+        plan.measured(game)
+        plan.look(game)
         per_look = 1.2 * (time.monotonic() - begun)  # and what it takes to write it all down
         fixed = begun - started + per_look + 2.0  # spent already, and the report at the end
     images = budget_images or images_in(recipe.budget, len(data.train), rate, fixed, per_look)
@@ -146,17 +181,3 @@ def images_per_second(game: Game, seconds: float = CALIBRATE) -> float:
         times.append(time.monotonic() - start)
         state.step += 1
     return game.batch * game.d_turns / statistics.mean(times[3:])
-
-
-def draw_grid(game: Game, seed: int, shown: Shown | None = None) -> torch.Tensor:
-    """The same noise and classes at every look: uint8 (GRID, C, H, W), or points (CLOUD, 2).
-
-    Where G makes pictures from others: what it was shown, what it made and, of pairs, what was wanted.
-    """
-    if shown:
-        seed, pairs = mix("grid", seed), not shown.unpaired
-        return translated(game.ema.net, game.unseen, ROWS, seed=seed, pairs=pairs, device=game.device)
-    beginning = game.deal(0, 1)
-    count = GRID if beginning.real.ndim == 4 else CLOUD
-    blocks = draw(game.ema.net, count, seed=mix("grid", seed), class_counts=game.class_counts, device=game.device)
-    return torch.cat([images for images, _ in blocks])

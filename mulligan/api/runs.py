@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mulligan.api.autoencoder import read_kept
 from mulligan.api.build import build_networks, load_parts, pick_device
 from mulligan.api.evaluation import judged
 from mulligan.api.fakes import Blocks, Fakes
@@ -22,6 +23,7 @@ from mulligan.core.run import RunFolder, read_json
 from mulligan.core.seeding import mix
 from mulligan.data import Data, open_data
 from mulligan.engine import checkpoint
+from mulligan.models.decoded import Decoded
 from mulligan.use.pictures import save_images
 from mulligan.use.sample import draw
 
@@ -72,7 +74,8 @@ class Run:
     @functools.cached_property
     def G(self) -> nn.Module:
         """The moving average of the generator, ready to sample: `G(z, cond)` -> images in [-1, 1]."""
-        shape = tuple(self.description["data"]["shape"])
+        behind = self.description.get("autoencoder")  # what it was played behind, and the shape that G knows
+        shape = tuple((behind or self.description["data"])["shape"])
         G, _ = build_networks(self.recipe, shape, len(self.classes), self.device, self.shown)
         try:
             G.load_state_dict(checkpoint.unflatten("ema", self.checkpoint.tensors))
@@ -80,7 +83,11 @@ class Run:
             raise UserError(
                 f"{self.folder.checkpoints}: its weights do not fit {self.folder.recipe}: {error}"
             ) from None
-        return G.eval().requires_grad_(False)
+        G.eval().requires_grad_(False)
+        if not behind:
+            return G
+        spec = self.description["asked"]["data"]["autoencoder"]
+        return Decoded(G, read_kept(self.folder.autoencoder, spec, self.device))
 
     def class_id(self, name: str | int | None) -> int | None:
         """A class by its name or its number."""
@@ -136,7 +143,7 @@ class Run:
 
     def open_data(self) -> Data:
         """The data set that the run was trained on, refused if it has changed since."""
-        asked = dict(self.description["asked"]["data"])
+        asked = {name: value for name, value in self.description["asked"]["data"].items() if name != "autoencoder"}
         data = open_data(asked.pop("spec"), **asked)
         if data.fingerprint != self.description["data"]["fingerprint"]:
             raise UserError(

@@ -16,6 +16,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from mulligan import __version__
+from mulligan.api.autoencoder import OWN, Coded, coded, keep
 from mulligan.api.build import pick_device, recipe_named
 from mulligan.api.choose import SIDE, Choice, begin_with, choose
 from mulligan.api.host import Host
@@ -36,7 +37,11 @@ ENDED = ("finished", "converged", "given up", "diverged")  # statuses that nothi
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """How a data set is read; the same names as `data.open_data`'s."""
+    """How a data set is read; the same names as `data.open_data`'s. And what the game is played behind.
+
+    `autoencoder`: "self", a small one that is taught on the training images first, or a folder with one of diffusers'.
+    It is frozen; G and D play on its latents, and whoever looks at samples sees pictures.
+    """
 
     size: tuple[int, int] | int | None = None
     labels: bool = False
@@ -46,10 +51,15 @@ class DataOptions:
     pairs: bool = False
     unpaired: bool = False
     other: str | None = None
+    autoencoder: str | None = None
+
+    def reading(self) -> dict[str, Any]:
+        """As `data.open_data` takes them."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "autoencoder"}
 
     def as_asked(self) -> dict[str, Any]:
         """As run.json has it; what is newer only where it says something, so that runs from before it go on."""
-        newer = ("pairs", "unpaired", "other")
+        newer = ("pairs", "unpaired", "other", "autoencoder")
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in newer or value}
 
 
@@ -116,14 +126,21 @@ def train(
     images_of = _open(spec, options, quiet)
     if known and known["data"]["fingerprint"] != images_of.fingerprint:
         raise UserError(f"{data}: its images have changed since {run.path} began; train into another --out")
+    behind = _behind(options, images_of, device, quiet, kept=run.autoencoder if known else None)
+    if known and behind and known["autoencoder"]["stamp"] != behind.stamp:
+        raise UserError(
+            f"{options.autoencoder}: its weights have changed since {run.path} began; train into another --out"
+        )
     chosen: list[Choice] = []
     if known:
         wanted = Recipe.read(read_json(run.recipe), where=str(run.recipe))
     elif recipe is None:
-        wanted, chosen = choose(wanted, images_of, device=pick_device(device), seed=seed, own=settings or ())
+        wanted, chosen = choose(
+            wanted, behind.data if behind else images_of, device=pick_device(device), seed=seed, own=settings or ()
+        )
     plan = prepare(
         images_of, wanted, seed=seed, device=device, features=features, guard=guard, started=started, timed=False,
-        budget_images=known and known["budget_images"],
+        budget_images=known and known["budget_images"], coded=behind,
     )  # fmt: skip
     run.path.mkdir(parents=True, exist_ok=True)  # only now: a command that cannot run leaves nothing behind
     try:
@@ -134,8 +151,10 @@ def train(
         if not known:
             write_json(run.recipe, wanted.as_json())
             write_json(run.run, _description(plan, asked, chosen, command))
-            for line in filter(None, (*map(str, chosen), plan.foreseen())):
+            for line in filter(None, (behind and str(behind), *map(str, chosen), plan.foreseen())):
                 _tell(quiet, line)
+        if behind and not run.autoencoder.exists():
+            keep(run.autoencoder, str(options.autoencoder), behind)
         _play(run, plan, started, quiet)
     return Run(run.path)
 
@@ -182,17 +201,23 @@ def dry_run(
         recipe_named(recipe or begin_with(data, settings), settings), minutes, images, epochs, converge
     )
     chosen: list[Choice] = []
-    images_of = _open(str(data), _fitting(options, other, device, wanted, chosen=recipe is None), quiet)
+    options = _fitting(options, other, device, wanted, chosen=recipe is None)
+    images_of = _open(str(data), options, quiet)
+    behind = _behind(options, images_of, device, quiet)
     if recipe is None:
-        wanted, chosen = choose(wanted, images_of, device=pick_device(device), seed=seed, own=settings or ())
+        wanted, chosen = choose(
+            wanted, behind.data if behind else images_of, device=pick_device(device), seed=seed, own=settings or ()
+        )
     plan = prepare(
-        images_of, wanted, seed=seed, device=device, features=features, guard="off", started=started, timed=True
-    )
+        images_of, wanted, seed=seed, device=device, features=features, guard="off", started=started, timed=True,
+        coded=behind,
+    )  # fmt: skip
     assert plan.images_per_second and plan.seconds
     return {
         "recipe": wanted.as_json(),
         "chosen": [choice._asdict() for choice in chosen],
         "data": {"train": len(images_of.train), "heldout": len(images_of.heldout), "shape": list(images_of.shape)},
+        **({"autoencoder": behind.as_json()} if behind else {}),
         "device": str(plan.device),
         "precision": plan.precision,
         "parameters": plan.parameters,
@@ -213,9 +238,19 @@ def _fitting(
     options: DataOptions, other: str | Path | None, device: str, recipe: Recipe, *, chosen: bool
 ) -> DataOptions:
     """As the task has it; where neither size nor recipe is given, a size that can be learnt in the time there is."""
-    task = recipe.task.name
+    task, autoencoder = recipe.task.name, options.autoencoder
+    if autoencoder is not None and recipe.from_images:
+        raise UserError(
+            f"--autoencoder is for pictures made from noise, and task={task} makes them from images; leave it out"
+        )
+    if autoencoder not in (None, OWN):
+        autoencoder = str(Path(autoencoder).expanduser().absolute())
     options = dataclasses.replace(
-        options, pairs=task == "pairs", unpaired=task == "style", other=None if other is None else _from_anywhere(other)
+        options,
+        pairs=task == "pairs",
+        unpaired=task == "style",
+        other=None if other is None else _from_anywhere(other),
+        autoencoder=autoencoder,
     )
     if not chosen:
         return options
@@ -224,7 +259,15 @@ def _fitting(
 
 def _open(spec: str, options: DataOptions, quiet: bool) -> Data:
     with ProgressLine(0, quiet=quiet) as line:
-        return open_data(spec, **dataclasses.asdict(options), progress=line.count)
+        return open_data(spec, **options.reading(), progress=line.count)
+
+
+def _behind(options: DataOptions, data: Data, device: str, quiet: bool, *, kept: Path | None = None) -> Coded | None:
+    """The autoencoder that is asked for, if one is, and the data as it encodes them."""
+    if options.autoencoder is None:
+        return None
+    with ProgressLine(0, quiet=quiet) as line:
+        return coded(options.autoencoder, data, pick_device(device), kept=kept, progress=line.count, say=line.say)
 
 
 def with_budget(
@@ -293,6 +336,7 @@ def _description(
         "precision": plan.precision,
         "by_class": plan.by_class,
         "shown": plan.shown and plan.shown._asdict(),
+        **({"autoencoder": plan.coded.as_json()} if plan.coded else {}),
         "data": {
             "spec": asked["data"]["spec"],
             "name": data.name,

@@ -30,6 +30,11 @@ from mulligan.cli.words import (
 @click.option(
     "--task", help="inpaint, denoise, deblur, superres, colour, jpeg, pairs, style: images from images; by-class."
 )
+@click.option(
+    "--autoencoder",
+    metavar="self|FOLDER",
+    help="Play on latents: of one learnt from DATA, or of diffusers' AutoencoderKL.",
+)
 @click.option("--minutes", type=float, help="Stop after this time,")
 @click.option("--images", type=int, help="or after this many images shown to the discriminator,")
 @click.option("--epochs", type=float, help="or after this many passes over the data, whichever comes first.")
@@ -53,7 +58,7 @@ def train(
     data: str, other: str | None, out: Path | None, recipe: str | None, task: str | None, minutes: float | None,
     images: int | None, epochs: float | None, converge: bool, seed: int, settings: tuple[str, ...], features: str,
     device: str, guard: str, dry_run: bool, as_json: bool, quiet: bool, size: Any, labels: bool, channels: str | None,
-    max_bad: float,
+    max_bad: float, autoencoder: str | None,
 ) -> int:  # fmt: skip
     """Train on DATA: "digits", "stacked", "ring", "grid", a folder or zip of images, an .npz, or an IDX file.
 
@@ -65,9 +70,10 @@ def train(
     changes = ({"task": task} if task else {}) | dict(map(parse_setting, settings))
     if labels and "task" not in changes:
         changes["task"] = "by-class"
+    reading = read_options(size, labels, channels, max_bad)
     common = {
         "recipe": recipe, "minutes": minutes, "images": images, "epochs": epochs, "converge": converge, "seed": seed,
-        "settings": changes, "options": api.DataOptions(**read_options(size, labels, channels, max_bad)),
+        "settings": changes, "options": api.DataOptions(**reading, autoencoder=autoencoder),
         "features": features, "device": device, "quiet": quiet,
     }  # fmt: skip
     if dry_run:

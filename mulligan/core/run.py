@@ -5,6 +5,7 @@
     stats.jsonl      one row per line, see below  tensorboard/            the same numbers as event files
     summary.json     how it stands or ended       report.html             all of it, self-contained
     evaluation.json  of `mulligan evaluate`       neighbours.png          fakes nearest to a training image, beside it
+    autoencoder.safetensors  behind which it was played, if any
 
 Rows of `stats.jsonl` all carry `kind`, `attempt` (how often the run was rewound before), `step`, `images` (shown so
 far), `lost` (images shown before, in attempts that were given up) and `seconds` (of training so far):
@@ -70,6 +71,7 @@ class RunFolder:
     report = property(lambda self: self.path / "report.html")
     evaluation = property(lambda self: self.path / "evaluation.json")
     neighbours = property(lambda self: self.path / "neighbours.png")
+    autoencoder = property(lambda self: self.path / "autoencoder.safetensors")
 
     def sample_grid(self, images: int) -> Path:
         """Where the grid drawn after `images` images, lost ones included, is kept; names sort by age."""

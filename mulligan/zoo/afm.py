@@ -54,7 +54,10 @@ def afm_points() -> Recipe:
 
 
 def _published(size: str, width: int, depth: int, head: int) -> Recipe:
-    """G's size is in the paper's tables; D is the same network with one token more."""
+    """G's size is in the paper's tables; D is the same network with one token more.
+
+    Latents are had by `--autoencoder FOLDER`, as for `gat`.
+    """
     net = Part("dit", width=width, depth=depth, head=head, patch=2)
     adam = Part("adamw", lr=1e-4, beta1=0.0, beta2=0.9, weight_decay=0.01)
     parent = afm()
