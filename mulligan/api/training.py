@@ -25,6 +25,7 @@ from mulligan.core.errors import UserError
 from mulligan.core.recipe import Budget, Recipe
 from mulligan.core.run import RunFolder, read_json, write_json
 from mulligan.data import BUILT_IN, Data, open_data
+from mulligan.data.checkup import listed
 from mulligan.engine import checkpoint
 from mulligan.engine.loop import State, play, restore
 from mulligan.engine.memory import kept_memory
@@ -134,7 +135,7 @@ def train(
         if not known:
             write_json(run.recipe, wanted.as_json())
             write_json(run.run, _description(plan, asked, chosen, command))
-            for line in filter(None, (*map(str, chosen), plan.foreseen())):
+            for line in filter(None, (_skipped(images_of), *map(str, chosen), plan.foreseen())):
                 _tell(quiet, line)
         _play(run, plan, started, quiet)
     return Run(run.path)
@@ -313,6 +314,11 @@ def _description(
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     }
+
+
+def _skipped(data: Data) -> str:
+    bad = data.checkup.unreadable
+    return f"skipped, of {data.checkup.files:,} image files: {listed(bad)}" if bad else ""
 
 
 def _tell(quiet: bool, text: str) -> None:
