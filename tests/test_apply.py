@@ -301,6 +301,14 @@ def test_small_photos_of_one_size_go_together(
     handle.remove()
 
 
+def test_what_cannot_be_written_does_not_stop_the_others(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+    for name in "abc":
+        photo(tmp_path / "in" / f"{name}.png", 8, 8)
+    (tmp_path / "out" / "b.png" / "in the way").mkdir(parents=True)
+    result = mg.apply(runs["superres"], [tmp_path / "in"], tmp_path / "out")
+    assert [Path(name).name for name, _ in result.failed] == ["b.png"] and result.photos == 2
+
+
 def test_a_result_beyond_reason_is_refused(
     runs: dict[str, mg.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

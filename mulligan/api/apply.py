@@ -129,25 +129,35 @@ def apply(
     written: dict[Photo, list[Path]] = {}
     failed: dict[Photo, str] = {}
 
+    def fail(photo: Photo, error: Exception) -> None:
+        failed[photo] = " ".join(reason(error).split())
+
     def readable() -> Iterator[Ready]:
         for photo in where.list:
             try:
                 where.refuse_to_write_over(photo, samples)
                 yield _read(run, photo, where.mask_of(photo), mask_colour, scale)
             except FAILURES as error:
-                failed[photo] = " ".join(reason(error).split())
+                fail(photo, error)
+
+    def write(photo: Photo, pictures: list[bytes]) -> None:
+        try:
+            for path, picture in zip(photo.files(samples), pictures, strict=True):
+                write_whole(path, picture)
+                written.setdefault(photo, []).append(path)
+        except OSError as error:
+            fail(photo, error)
 
     most = AT_ONCE if run.device.type == "cpu" else WHOLE
     with ProgressLine(0, quiet=quiet) as line:
         for some in _together(readable(), most // scale**2 // samples):
             try:
                 for photo, pictures in _made(run, see, some, z, scale, most):
-                    for path, picture in zip(photo.files(samples), pictures, strict=True):
-                        write_whole(path, picture)
-                        written.setdefault(photo, []).append(path)
+                    write(photo, pictures)
             except FAILURES as error:
-                why = " ".join(reason(error).split())
-                failed |= {each.photo: why for each in some if len(written.get(each.photo, [])) < samples}
+                for each in some:
+                    if each.photo not in written and each.photo not in failed:
+                        fail(each.photo, error)
             line.count(len(set(written) | set(failed)), len(where.list))
     return Applied(
         [path for photo in where.list for path in written.get(photo, [])],

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mulligan.core.errors import UserError
-from mulligan.data.decode import EXTENSIONS, read_whole, reason
+from mulligan.data.decode import read_whole, reason
 from mulligan.data.files import list_folder, printable
 from mulligan.use.pictures import NEUTRAL
 
@@ -59,17 +59,22 @@ class Photos:
                 continue
             if path.resolve() == out.resolve():
                 raise UserError(f"{out}: is the folder of the photos; choose another --out")
-            within = out.resolve().relative_to(path.resolve()) if _holds(path, out) else None
-            listing = list_folder(path)
-            for entry in sorted(listing.entries, key=lambda entry: entry.name):
-                inside = Path(entry.where)
-                inputs += [] if within and inside.is_relative_to(within) else [(path / inside, inside)]
-            self.failed += [(printable(str(path / name)), why) for name, why in listing.bad]
-            kept += [path / name for name, _ in listing.bad]
+            listing, mine = list_folder(path), out.resolve()
+            theirs = path.resolve()
+            inside = sorted(Path(entry.where) for entry in listing.entries)
+            inputs += [(path / each, each) for each in inside if not (theirs / each).is_relative_to(mine)]
+            bad = [(path / name, why) for name, why in listing.bad if not (theirs / name).is_relative_to(mine)]
+            self.failed += [(printable(str(each)), why) for each, why in bad]
+            kept += [each for each, _ in bad]
         if not inputs and not self.failed:
             raise UserError(f"{', '.join(map(str, named))}: no photos in it")
-        if mask is not None:
-            kept += [mask / entry.where for entry in list_folder(mask).entries] if mask.is_dir() else [mask]
+        self.masks: dict[Path, Path] = {}  # of a folder, by where each lies in it, without its suffix
+        if mask is not None and mask.is_dir():
+            for where in sorted(Path(entry.where) for entry in list_folder(mask).entries):
+                self.masks.setdefault(where.with_suffix(""), mask / where)
+                kept.append(mask / where)
+        elif mask is not None:
+            kept.append(mask)
         self.kept = {identity(each) for each in (*(path for path, _ in inputs), *kept)} - {None}
         if taken := [name for name in own if identity(out / name) in self.kept]:
             raise UserError(f"{out / taken[0]}: would be written over, and it is read; choose another --out")
@@ -89,16 +94,10 @@ class Photos:
         """The mask itself, or the one in the folder that has the photo's name. Raises UserError where there is none."""
         if self.mask is None or not self.mask.is_dir():
             return self.mask
-        for folder in (self.mask / photo.inside.parent, self.mask):
-            files = sorted(folder.iterdir()) if folder.is_dir() else []
-            for each in files:
-                if each.stem == photo.path.stem and each.suffix.lower() in EXTENSIONS:
-                    return each
+        for where in (photo.inside.with_suffix(""), Path(photo.path.stem)):
+            if where in self.masks:
+                return self.masks[where]
         raise UserError(f"{self.mask} holds no mask {photo.path.stem}.*")
-
-
-def _holds(folder: Path, other: Path) -> bool:
-    return other.resolve().is_relative_to(folder.resolve())
 
 
 def _targets(inside: Path) -> Iterator[Path]:
