@@ -59,7 +59,7 @@ VERBS = {
         },
     },
     "diagnose": {"run", "as_json"},
-    "inspect": {"data", "as_json", "size", "labels", "channels", "max_bad"},
+    "inspect": {"data", "pairs", "as_json", "size", "labels", "channels", "max_bad"},
     "zoo": {"names", "find", "as_json"},
     "completion": {"shell"},
 }  # fmt: skip

@@ -40,6 +40,7 @@ def _published(size: str, width: int, depth: int, head: int) -> Recipe:
 
     Latents are had by `--autoencoder FOLDER`, a diffusers `AutoencoderKL` that makes 256x256 eight times smaller.
     """
+    adam = Part("adam-by-norm", lr=rate(width), beta1=0.0, beta2=0.99, norm=1.0)
     penalty = Term(0.1, sigma=0.01)
     net = {"width": width, "depth": depth, "head": head, "patch": 2}
     return derived(
