@@ -20,7 +20,7 @@ from mulligan.cli import cli
 VERBS = {
     "train": {
         "out", "recipe", "task", "minutes", "images", "epochs", "converge", "seed", "settings", "features", "device",
-        "guard", "dry_run", "as_json", "quiet", "size", "labels", "channels", "max_bad", "data",
+        "guard", "dry_run", "as_json", "quiet", "size", "labels", "channels", "max_bad", "autoencoder", "data",
         "other",
     },
     "sample": {"run", "n", "seed", "class_", "truncation", "out", "which", "device"},
