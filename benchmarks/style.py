@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import colorsys
 import json
+import math
 import tempfile
 from collections.abc import Callable
 from itertools import product
@@ -51,7 +52,7 @@ from mulligan.use.apply import applied
 
 RESULTS = Path(__file__).parent / "results"
 STEPS, BATCH = 1500, 64  # of the classifiers that judge
-SHIFT = 2  # pixels, at most, each way, of what they learn from
+SHIFT, TURN, SCALE = 2, 10, 0.1  # pixels, degrees and share of the size by which what they learn from is off at most
 SHOWN = 16  # pictures of each way
 Render = Callable[[Tensor], Tensor]  # uint8 (N, C, H, W) -> the same pictures in a style
 
@@ -75,14 +76,29 @@ def share(right: Tensor) -> float:
 
 
 def learnt(images: Tensor, labels: Tensor, classes: int) -> Classifier:
-    """A classifier of images, of seed 0, that has seen them a little out of place."""
-    shifts = np.random.default_rng(0).integers(-SHIFT, SHIFT + 1, (STEPS, 2)).tolist()
+    """A classifier of images, of seed 0, that has seen each a little out of place."""
+    dice = np.random.default_rng(0)
 
     def deal(step: int) -> tuple[Tensor, Tensor]:
         rows = endless_order(len(images), 0, step * BATCH, BATCH)
-        return images[rows].roll(shifts[step], (2, 3)), labels[rows]
+        return out_of_place(images[rows], dice), labels[rows]
 
     return fitted(tuple(images.shape[1:]), classes, deal, steps=STEPS, seed=0)
+
+
+def out_of_place(images: Tensor, dice: np.random.Generator) -> Tensor:
+    """uint8 (B, C, H, W), each moved, turned and enlarged or made smaller; beyond a picture its border goes on."""
+    angle, size, right, down = (
+        torch.from_numpy(dice.uniform(-most, most, len(images)).astype(np.float32))
+        for most in (math.radians(TURN), SCALE, 2 * SHIFT / images.shape[3], 2 * SHIFT / images.shape[2])
+    )
+    cos, sin = (1 + size) * angle.cos(), (1 + size) * angle.sin()
+    places = F.affine_grid(
+        torch.stack([torch.stack([cos, -sin, right], 1), torch.stack([sin, cos, down], 1)], 1),
+        list(images.shape), align_corners=False,
+    )  # fmt: skip
+    moved = F.grid_sample(images.float(), places, padding_mode="border", align_corners=False)
+    return moved.round().to(torch.uint8)
 
 
 def bundled(back: Render) -> Content:
@@ -219,7 +235,7 @@ def measure(
         "real": {way: scores(shown.other[shown.heldout], shown, way) for way, shown in ways.items()},
         "as shown": {way: scores(shown.images[shown.heldout], shown, way) for way, shown in ways.items()},
         "held out": [len(a.heldout), len(b.heldout)],
-        "judges": {"steps": STEPS, "shift": SHIFT},
+        "judges": {"steps": STEPS, "shift": SHIFT, "turn": TURN, "scale": SCALE},
         "runs": {recipe: {} for recipe in recipes},
     }
     pictures: dict[str, Tensor] = {}

@@ -1,14 +1,16 @@
 """Every recipe of the zoo by the same budget of images, side by side; docs/zoo.md is written from what comes out.
 
-    python benchmarks/zoo.py [--on grid digits stacked] [--only NAME ...] [--images N] [--seeds 0 1 2] [--write-only]
+    python benchmarks/zoo.py [--on grid long-grid digits stacked] [--only NAME ...] [--images N] [--seeds 0 1 2]
+                             [--write-only]
 
 A trial is `mulligan train` with a recipe, a data set and a seed, the guard off, so that failures show. Every trial is
 written to benchmarks/results/zoo.json when it ends; what is there, of the same recipe and budget, is not run again.
-Recipes with published sizes are left out, and those that make images from images. By default `stacked` is for a chosen
-few: --only names any, or `all`.
+Recipes with published sizes are left out, and those that make images from images. By default `stacked` and `long-grid`
+are for a chosen few: --only names any, or `all`.
 
 grid: 25 Gaussians in a plane. Most networks make images only, so here all recipes have the dense networks of the recipe
 `points`, and augmentations are left out: what is compared is the game (loss, terms, optimizers, turns, batch, average).
+long-grid: the same for five times as long, as most games have not arrived by then.
 digits: 28x28, held-out coverage, recall and KID. stacked: three digits in a picture, of 1,000 modes those found.
 """
 
@@ -45,12 +47,19 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 PAGE = ROOT / "docs" / "zoo.md"
 PICTURES = ROOT / "docs" / "zoo"
-IMAGES = {"grid": 200_000, "digits": 10_000, "stacked": 30_000}
+IMAGES = {"grid": 200_000, "long-grid": 1_000_000, "digits": 10_000, "stacked": 30_000}
 SAMPLES = {"grid": 2_500, "digits": 500, "stacked": 26_000}  # of papers; of digits, as many as are held out
 SEEDS = [0]
-FEW = (  # of `stacked`
-    "digits", "dcgan", "lsgan", "wgan-gp", "dragan", "relativistic-average", "infogan", "sngan", "r3gan", "stylegan2",
-)  # fmt: skip
+FEW = {
+    "long-grid": (
+        "gan", "dcgan", "lsgan", "wgan", "wgan-gp", "wgan-div", "dragan", "relativistic", "relativistic-average",
+        "r3gan", "points", "digits",
+    ),
+    "stacked": (
+        "digits", "dcgan", "lsgan", "wgan-gp", "dragan", "relativistic-average", "infogan", "sngan", "r3gan",
+        "stylegan2",
+    ),
+}  # fmt: skip
 SHOWN, COLUMNS, SHADES = 32, 8, 16  # samples in a picture, and its greys: it is to be small
 
 
@@ -77,18 +86,22 @@ def stamp(recipe: Recipe) -> str:
     return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
-def trial(recipe: Recipe, on: str, images: int, seed: int, picture: Path | None) -> dict[str, Any]:
+def data_of(on: str) -> str:
+    return on.removeprefix("long-")
+
+
+def trial(recipe: Recipe, spec: str, images: int, seed: int, picture: Path | None) -> dict[str, Any]:
     """One run and what it comes to; where it cannot be, why."""
-    options = mg.DataOptions(labels=on == "grid" and recipe.task.name == "by-class")
+    options = mg.DataOptions(labels=spec == "grid" and recipe.task.name == "by-class")
     begun, begun_cpu = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         try:
             run = whole(
                 mg.train(
-                    on, recipe=recipe, images=images, seed=seed, out=folder, guard="off", quiet=True, options=options
+                    spec, recipe=recipe, images=images, seed=seed, out=folder, guard="off", quiet=True, options=options
                 )
             )
-            summary, found = run.summary, measured(run, on)
+            summary, found = run.summary, measured(run, spec)
             if picture:
                 picture.parent.mkdir(exist_ok=True)
                 grid(run.sample(SHOWN, seed=1), columns=COLUMNS, scale=1).quantize(SHADES).save(picture, optimize=True)
@@ -106,19 +119,19 @@ def trial(recipe: Recipe, on: str, images: int, seed: int, picture: Path | None)
     }
 
 
-def measured(run: mg.Run, on: str) -> dict[str, float]:
+def measured(run: mg.Run, spec: str) -> dict[str, float]:
     """Of the best checkpoint, by KID. Raises UserError where the game was over before there was any."""
-    if on == "digits":
-        return run.evaluate(samples=SAMPLES[on])["metrics"]
-    samples = torch.cat([made for made, _ in run.draw(SAMPLES[on], seed=1)])
+    if spec == "digits":
+        return run.evaluate(samples=SAMPLES[spec])["metrics"]
+    samples = torch.cat([made for made, _ in run.draw(SAMPLES[spec], seed=1)])
     return run.open_data().modes(samples)
 
 
-def of_the_data(on: str) -> dict[str, float]:
+def of_the_data(spec: str) -> dict[str, float]:
     """The same numbers of training images, as if they were samples: what there is to reach."""
-    data: Data = open_data(on)
-    images = data.images(data.train[:: len(data.train) // SAMPLES[on]][: SAMPLES[on]])
-    if on != "digits":
+    data: Data = open_data(spec)
+    images = data.images(data.train[:: len(data.train) // SAMPLES[spec]][: SAMPLES[spec]])
+    if spec != "digits":
         return data.modes(images)
     judge = Judge(data)
     return measure(judge.real, extract(judge.net, [images]))
@@ -155,24 +168,24 @@ def main() -> None:
 
 
 def wanted(name: str, on: str, only: list[str]) -> bool:
-    return name in only or "all" in only or (not only and (on != "stacked" or name in FEW))
+    return name in only or "all" in only or (not only and name in FEW.get(on, [name]))
 
 
 def play(
     recipes: list[Recipe], on: str, options: argparse.Namespace, of_set: dict[str, Any], write: Callable[[], None]
 ) -> None:
     """All trials on a data set that are not there yet; each written as soon as it is over."""
-    images = options.images or IMAGES[on]
+    spec, images = data_of(on), options.images or IMAGES[on]
     if of_set.get("images", images) != images:  # numbers of two budgets are not to stand side by side
         raise SystemExit(
             f"{options.results}: holds trials on {on} of {of_set['images']:,} images, not {images:,}; "
             "give another --results, or remove them"
         )
     if not of_set:
-        judge = Judge(open_data(on), num_fake=SAMPLES[on])
-        of_set |= {"images": images, "protocol": judge.protocol.as_dict(), "data": of_the_data(on), "trials": {}}
+        judge = Judge(open_data(spec), num_fake=SAMPLES[spec])
+        of_set |= {"images": images, "protocol": judge.protocol.as_dict(), "data": of_the_data(spec), "trials": {}}
     for number, recipe in enumerate(recipes, 1):
-        played = on_points(recipe) if on == "grid" else recipe
+        played = on_points(recipe) if spec == "grid" else recipe
         of_recipe = of_set["trials"].get(recipe.name, {})
         if of_recipe.get("recipe") != stamp(played):
             of_recipe = of_set["trials"][recipe.name] = {"recipe": stamp(played), "seeds": {}}
@@ -180,7 +193,7 @@ def play(
             if str(seed) in of_recipe["seeds"]:
                 continue
             picture = options.pictures / f"{recipe.name}.png" if on == "digits" and seed == options.seeds[0] else None
-            row = of_recipe["seeds"][str(seed)] = trial(played, on, images, seed, picture)
+            row = of_recipe["seeds"][str(seed)] = trial(played, spec, images, seed, picture)
             write()
             print(f"{on} {number}/{len(recipes)} {recipe.name} seed {seed}: {json.dumps(row)}", flush=True)
 

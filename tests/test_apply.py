@@ -231,6 +231,93 @@ def test_an_input_is_never_written_over(runs: dict[str, mg.Run], tmp_path: Path)
             assert mg.apply(runs["superres"], [shot], tmp_path / "out").failed and shot.read_bytes() == before
 
 
+def test_nothing_that_is_read_or_made_is_lost(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+    """Photos of one name get results of their own, masks are no more written over than photos, bad files are named."""
+    for folder in ("x", "y", "z"):
+        photo(tmp_path / folder / "a.png", 8, 8)
+    same = [tmp_path / folder / "a.png" for folder in ("x", "y", "z")]
+    result = mg.apply(runs["superres"], same, tmp_path / "out")
+    assert result.photos == 3 and len(set(result.written)) == 3 and all(path.is_file() for path in result.written)
+    (tmp_path / "masks").mkdir()
+    mask = mask_for(tmp_path / "masks" / "a.png", 8, 8)
+    before = mask.read_bytes()
+    ((_, why),) = mg.apply(runs["inpaint"], same[:1], tmp_path / "masks", mask=tmp_path / "masks").failed
+    assert "another --out" in why and mask.read_bytes() == before
+    (tmp_path / "x" / "empty.png").write_bytes(b"")
+    result = mg.apply(runs["superres"], [tmp_path / "x"], tmp_path / "out2")
+    assert result.photos == 1 and [Path(name).name for name, _ in result.failed] == ["empty.png"]
+
+
+def test_results_are_not_taken_for_photos(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+    photo(tmp_path / "in" / "a.jpg", 8, 8)
+    with pytest.raises(UserError, match="folder of the photos"):
+        mg.apply(runs["superres"], [tmp_path / "in"], tmp_path / "in")
+    for _ in range(2):
+        assert mg.apply(runs["superres"], [tmp_path / "in"], tmp_path / "in" / "out").photos == 1
+    assert [path.name for path in (tmp_path / "in" / "out").iterdir()] == ["a.png"]
+    for out in (tmp_path / "in" / "a.jpg", tmp_path / "in" / "a.jpg" / "below"):
+        with pytest.raises(UserError, match="is a file"):
+            mg.apply(runs["superres"], [tmp_path / "in"], out)
+
+
+def test_masks_of_a_folder_lie_as_photos_do(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+    shot = photo(tmp_path / "in" / "deep" / "a.png", 8, 8)
+    (tmp_path / "masks" / "deep").mkdir(parents=True)
+    (tmp_path / "masks" / "a.json").write_text("no mask")
+    mask_for(tmp_path / "masks" / "a.png", 9, 9)
+    assert "9x9" in mg.apply(runs["inpaint"], [shot], tmp_path / "out", mask=tmp_path / "masks").failed[0][1]
+    mask_for(tmp_path / "masks" / "deep" / "a.png", 8, 8)
+    assert mg.apply(runs["inpaint"], [tmp_path / "in"], tmp_path / "out", mask=tmp_path / "masks").photos == 1
+
+
+def test_small_photos_of_one_size_go_together(
+    runs: dict[str, mg.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As much as is fit for one go, and what comes of each is what comes of it alone, within a grey level."""
+    run, counts = runs["inpaint"], []
+    with torch.no_grad():
+        nn.init.normal_(run.G.noise.weight)
+        nn.init.normal_(run.G.last[1].weight, std=0.1)
+    for index in range(5):
+        pixels = np.random.default_rng(index).integers(0, 255, (8, 12 + index // 4, 3), dtype=np.uint8)
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "in" / f"{index}.png")
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        mask_for(tmp_path / "masks" / f"{index}.png", 12 + index // 4, 8)
+    how = {"mask": tmp_path / "masks", "samples": 2}
+    for index in range(5):
+        mg.apply(run, [tmp_path / "in" / f"{index}.png"], tmp_path / "alone", **how)
+    handle = run.G.register_forward_pre_hook(lambda _, given: counts.append(len(given[0])))
+    result = mg.apply(run, [tmp_path / "in"], tmp_path / "out", **how)
+    assert result.photos == 5 and counts == [8, 2]
+    assert [path.name for path in result.written] == [f"{i}-{k}.png" for i in range(5) for k in (1, 2)]
+    for path in result.written:
+        apart = pixels_of(path).astype(int) - pixels_of(tmp_path / "alone" / path.name)
+        assert np.abs(apart).max() <= 1
+    assert (pixels_of(result.written[0]) != pixels_of(result.written[1])).any()
+    counts.clear()
+    monkeypatch.setattr(sys.modules["mulligan.api.apply"], "AT_ONCE", 3 * 8 * 12)
+    assert mg.apply(run, [tmp_path / "in"], tmp_path / "out", **how).photos == 5 and max(counts) <= 3
+    handle.remove()
+
+
+def test_what_cannot_be_written_does_not_stop_the_others(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+    for name in "abc":
+        photo(tmp_path / "in" / f"{name}.png", 8, 8)
+    (tmp_path / "out" / "b.png" / "in the way").mkdir(parents=True)
+    result = mg.apply(runs["superres"], [tmp_path / "in"], tmp_path / "out")
+    assert [Path(name).name for name, _ in result.failed] == ["b.png"] and result.photos == 2
+
+
+def test_a_result_beyond_reason_is_refused(
+    runs: dict[str, mg.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shot = photo(tmp_path / "a.png", 20, 10)
+    monkeypatch.setattr(sys.modules["mulligan.api.apply"], "MOST", 4 * 199)
+    ((_, why),) = mg.apply(runs["superres"], [shot], tmp_path / "out").failed
+    assert "40x20" in why and "crop" in why
+
+
 def test_holes_may_be_painted_over_in_a_colour(runs: dict[str, mg.Run], tmp_path: Path) -> None:
     shot = photo(tmp_path / "a.png", 40, 30)
     pixels = pixels_of(shot).copy()

@@ -20,7 +20,7 @@ from mulligan.cli import cli
 VERBS = {
     "train": {
         "out", "recipe", "task", "minutes", "images", "epochs", "converge", "seed", "settings", "features", "device",
-        "guard", "dry_run", "as_json", "quiet", "size", "labels", "channels", "max_bad", "data",
+        "guard", "dry_run", "as_json", "quiet", "size", "labels", "channels", "max_bad", "autoencoder", "data",
         "other",
     },
     "sample": {"run", "n", "seed", "class_", "truncation", "out", "which", "device"},
@@ -59,7 +59,7 @@ VERBS = {
         },
     },
     "diagnose": {"run", "as_json"},
-    "inspect": {"data", "as_json", "size", "labels", "channels", "max_bad"},
+    "inspect": {"data", "pairs", "as_json", "size", "labels", "channels", "max_bad"},
     "zoo": {"names", "find", "as_json"},
     "completion": {"shell"},
 }  # fmt: skip
@@ -191,9 +191,12 @@ def test_zoo_shows_one_recipe_in_full() -> None:
 
 
 def test_zoo_tells_what_differs() -> None:
-    assert "where wgan has" in mulligan("zoo", "wgan-gp").stdout
+    shown = mulligan("zoo", "wgan-gp").stdout.splitlines()
+    heading = [line.split() for line in shown].index(["differs", "in", "wgan", "wgan-gp"])
+    assert ["terms.clip", "weight=0.01", "every=1", "-"] in [line.split() for line in shown[heading:]]
     found = json.loads(mulligan("zoo", "compare", "dcgan", "ggan", "--json").stdout)
     assert found == [{"what": "loss", "dcgan": "nonsaturating", "ggan": "hinge"}]
+    assert "dcgan and dcgan differ in nothing" in mulligan("zoo", "compare", "dcgan", "dcgan").stdout
     said = mulligan("zoo", "compare", "dcgan")
     assert said.returncode == 2 and "compare NAME NAME" in said.stderr
 
@@ -201,6 +204,8 @@ def test_zoo_tells_what_differs() -> None:
 def test_zoo_finds_by_words_and_years() -> None:
     names = [recipe["name"] for recipe in json.loads(mulligan("zoo", "--find", "hinge 2018", "--json").stdout)]
     assert names == ["sngan", "sngan-cifar10", "sngan-projection"]
+    assert mulligan("zoo", "--find", "hinge 1918").stdout == "no recipe has all of these words: hinge 1918\n"
+    assert "lr=0.0024 " in mulligan("zoo", "gat").stdout
     table = mulligan("zoo").stdout.splitlines()
     assert any(line.split()[:2] == ["2014", "gan"] for line in table) and "1912" not in " ".join(table)
 

@@ -212,7 +212,7 @@ def test_bad_files_are_listed_and_skipped_up_to_a_limit(folder, opened):
     assert len(why) == 6 and "0x" not in str(why)
     for again in range(2):  # found in the cache, the limit still holds
         with pytest.raises(
-            UserError, match=r"(5|6) of 26 image files .* limit is 10.0%; the first is .*--max-bad 0\.\d+"
+            UserError, match=r"(5|6) of 26 image files .* limit is 10.0%: .*empty.png.*--max-bad 0\.\d+"
         ):
             opened(max_bad=0.10)
         if not again:

@@ -255,6 +255,18 @@ def test_bad_photos_and_masks_do_not_stop_the_others(runs: dict[str, mg.Run], tm
         assert complaint in failed[0][1], name
 
 
+def test_directions_go_over_nothing_but_directions(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+    run = runs["free"]
+    mg.invert(run, [photo(tmp_path / "a.png", run.sample(1)[0])], tmp_path / "found", search=QUICK)
+    before = (tmp_path / "found" / "latents.safetensors").read_bytes()
+    with pytest.raises(UserError, match="holds no directions"):
+        mg.directions(run, tmp_path / "found" / "latents.png", number=2)
+    assert (tmp_path / "found" / "latents.safetensors").read_bytes() == before
+    for number in (2, 3):
+        mg.directions(run, tmp_path / "ways.png", number=number)
+    assert len(mg.Directions.read(tmp_path / "ways.safetensors", run).vectors) == 3
+
+
 @pytest.mark.parametrize(
     ("name", "words", "complaint"),
     [

@@ -192,11 +192,26 @@ def test_a_gradient_longer_than_usual_is_clipped() -> None:
     assert played(0.0, 100.0)[-1].max() == played(3.0, 100.0, usual=0.0)[-1].max() == 100
 
 
+def test_a_gradient_longer_than_a_norm_is_clipped() -> None:
+    weights = [torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(2, 2))]
+    tuned = Tuned(Part("adam-by-norm", norm=Schedule("linear", 2.0, 1.0)), weights)
+    for seen, slope, length in ((0, 10.0, 2.0), (100, 10.0, 1.0), (100, 0.1, 0.1 * 7**0.5)):
+        for weight in weights:
+            weight.grad = torch.full_like(weight, slope)
+        tuned.tune(seen, budget=100)
+        tuned.optimizer.step()
+        found = torch.cat([weight.grad.flatten() for weight in weights])
+        torch.testing.assert_close(found, torch.full((7,), length / 7**0.5), rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize(
     "part",
-    [Part("adam", lr=-1.0), Part("adam", clip=-1.0), Part("adamw", beta2=2.0), Part("sgd", momentum=-1.0)],
+    [
+        Part("adam", lr=-1.0), Part("adam", clip=-1.0), Part("adam-by-norm", norm=-1.0), Part("adamw", beta2=2.0),
+        Part("sgd", momentum=-1.0),
+    ],
     ids=str,
-)
+)  # fmt: skip
 def test_a_value_that_an_optimizer_cannot_have_is_refused_in_a_line(part: Part) -> None:
     with pytest.raises(UserError, match=rf"^optimizer {part.name}: Invalid .*[12]") as refused:
         Tuned(part, [torch.nn.Parameter(torch.zeros(1))])

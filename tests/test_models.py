@@ -137,9 +137,10 @@ def test_dcgan_is_the_tutorials_network() -> None:
     assert size(DCGANDiscriminator((1, 28, 28), 0)) == 212_865
 
 
-def test_a_class_and_noise_reach_every_norm_of_a_resnet() -> None:
+@pytest.mark.parametrize("norm", ["vector", "adain"])
+def test_a_class_and_noise_reach_every_norm_of_a_resnet(norm: str) -> None:
     torch.manual_seed(0)
-    G = ResNetGenerator((1, 28, 28), 3, width=2, norm="vector", z=6, split=True, embed=5)
+    G = ResNetGenerator((1, 28, 28), 3, width=2, norm=norm, z=6, split=True, embed=5)
     z, cond = torch.randn(4, 6), torch.tensor([0, 1, 2, 0])
     made = G(z, cond)
     assert not torch.equal(made, G(z, cond.flip(0)))

@@ -180,7 +180,10 @@ def test_stage_noise_fades_each_stage_into_noise_that_stages_share() -> None:
     assert not torch.equal(fake(stages), seen)
     t = torch.tensor([0.885, 0.76, 0.51, 0.01])
     noise = (seen - (1 - t)[:, None, None]).flatten(1)
-    expected = torch.minimum(t[:, None], t[None]).square()  # increments are independent: covariance is the less's t^2
+    expected = torch.empty(4, 4)
+    for j in range(4):
+        for k in range(j, 4):  # what is added on the way from k to j is independent of stage k's noise, which fades
+            expected[j, k] = expected[k, j] = t[k] ** 2 * (1 - t[j]) / (1 - t[k])
     torch.testing.assert_close(noise.T @ noise / len(noise), expected, atol=0.02, rtol=0)
     quiet, _ = rule.fn(step("d", Echo(4), stages, stages), 0.0)
     assert torch.equal(quiet(stages), stages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.signal
+import scipy.stats
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -14,7 +15,7 @@ from mulligan.nn.conv import Conv2d, ConvTranspose2d, by_frequency, pays
 from mulligan.nn.dropout import Dropout, dropout
 from mulligan.nn.equalised import EqualConv2d, EqualLinear
 from mulligan.nn.head import Head
-from mulligan.nn.norm import ConditionalBatchNorm, VectorBatchNorm
+from mulligan.nn.norm import AdaptiveInstanceNorm, ConditionalBatchNorm, VectorBatchNorm
 from mulligan.nn.resample import downsample, fir, upsample
 from mulligan.nn.style import MinibatchStd, ModulatedConv2d
 
@@ -170,6 +171,20 @@ def test_vector_batch_norm_is_batch_norm_until_the_vector_speaks() -> None:
     scale, shift = vector @ layer.scale.weight.T, vector @ layer.shift.weight.T
     expected = nn.BatchNorm2d(3)(x) * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
     torch.testing.assert_close(layer(x, vector), expected)
+
+
+@pytest.mark.parametrize("space", [(4, 5), (7,), (2, 3, 4)])
+def test_adain_gives_each_sample_the_mean_and_deviation_that_a_vector_says(space: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    layer, x, vector = AdaptiveInstanceNorm(3, 5, eps=0.0), torch.randn(2, 3, *space) * 4 + 1, torch.randn(2, 5)
+    y = layer(x, vector)
+    for b in range(2):
+        for c in range(3):
+            mean, deviation = (vector[b] @ layer.shift.weight[c]).item(), (vector[b] @ layer.scale.weight[c] + 1).item()
+            expected = scipy.stats.zscore(x[b, c].numpy(), axis=None) * deviation + mean
+            torch.testing.assert_close(y[b, c], torch.from_numpy(expected).float(), rtol=1e-4, atol=1e-5)
+    flat = AdaptiveInstanceNorm(3, 5)
+    assert torch.equal(flat(torch.ones(2, 3, *space), vector).flatten(2)[..., 0], flat.shift(vector))
 
 
 @pytest.mark.parametrize("up", [False, True])

@@ -90,6 +90,12 @@ def test_no_network_has_less_than_nothing_of_anything(kind: registry.Registry) -
                     kind.bind(name, {option: -1})
 
 
+@pytest.mark.parametrize(("typed", "wanted"), [("1,2, 4", (1, 2, 4)), ("[1, 2]", (1, 2)), ("3", (3,))])
+def test_several_numbers_are_typed_with_commas(typed: str, wanted: tuple[int, ...]) -> None:
+    path, value = parse_setting(f"generator.dilations={typed}")
+    assert base().with_set({"generator": "translator", path: value}).generator.options["dilations"] == wanted
+
+
 def test_setting_a_part_keeps_the_rest_of_the_recipe() -> None:
     changed = base().with_set({"loss": "hinge"})
     assert replace(changed, loss=base().loss).as_json() == base().as_json()

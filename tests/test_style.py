@@ -364,7 +364,6 @@ def test_what_cannot_be_translated_is_one_line(kinds: tuple[Path, Path], tmp_pat
     assert "none" in refused(a, "ring", **style)
     assert "labels" in refused(a, b, options=mg.DataOptions(labels=True), **style)
     assert "terms.l1=none" in refused(a, b, recipe="pix2pix", settings={"task": "style", "discriminator.strides": 1})
-    assert "augment=none" in refused(a, b, settings={"task": "style", "augment": "diffaugment", **TINY})
     channels = mg.DataOptions(channels=1)
     assert mg.dry_run(
         a, rgb, options=channels, images=4, quiet=True, features="random", settings={"task": "style", **TINY}
@@ -404,3 +403,12 @@ def mulligan(*words: object) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "mulligan", *map(str, words)], capture_output=True, text=True, timeout=120
     )
+
+
+def test_what_d_sees_alone_may_be_augmented(kinds: tuple[Path, Path], tmp_path: Path) -> None:
+    """Nothing that G was shown lies beside it, so it cannot be moved away from that."""
+    run = mg.train(
+        *kinds, out=tmp_path / "run", images=8, seed=3, quiet=True, features="random",
+        settings={"task": "style", "augment": "ada", "augment.p": 0.5, "augment.operations": ["flip", "shift"], **TINY},
+    )  # fmt: skip
+    assert run.summary["status"] == "finished"

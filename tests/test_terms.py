@@ -270,6 +270,17 @@ def test_pull_away_is_the_squared_cosine_with_the_others() -> None:
     assert terms["pull-away"]().fn(at).tolist() == pytest.approx([0.25, 0.25, 0.5])
 
 
+def test_feature_means_asks_no_more_than_the_same_mean() -> None:
+    real = torch.tensor([[1.0, 2.0], [3.0, 6.0], [2.0, 1.0]])
+    fake = torch.tensor([[0.0, 1.0], [1.0, 0.0], [2.0, 5.0]], requires_grad=True)
+    found = terms["feature-means"]().fn(Step("g", nn.Identity(), Reader(), fake, None, real, fake))
+    assert found.tolist() == [(2 - 1) ** 2 + (3 - 2) ** 2]
+    (slope,) = torch.autograd.grad(found.sum(), fake)
+    torch.testing.assert_close(slope, torch.tensor([[-2.0, -2.0]]).expand(3, 2) / 3)
+    shuffled = real[[2, 0, 1]]
+    assert terms["feature-means"]().fn(Step("g", nn.Identity(), Reader(), real, None, real, shuffled)).tolist() == [0]
+
+
 def test_equilibrium_steers_what_d_owes_to_fakes() -> None:
     real, fake = torch.tensor([[4.0], [2.0]]), torch.tensor([[1.0], [1.0]])
     rule, memory = terms["equilibrium"](ratio=0.5, rate=0.1), {}

@@ -123,6 +123,28 @@ def test_what_are_no_pairs(pairs: Path, tmp_path: Path) -> None:
         open_data("digits", pairs=True)
 
 
+def test_what_has_no_partner_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every name: in the error, and where it is skipped, by `train` and `inspect`; also of two files one name."""
+    for side, numbers in (("a", range(30)), ("b", range(3, 33))):
+        (tmp_path / side).mkdir()
+        for index in numbers:
+            shade = np.random.default_rng(index).integers(0, 256, (16, 16), dtype=np.uint8)
+            Image.fromarray(shade).save(tmp_path / side / f"{index:02}.png")
+    Image.fromarray(shade).save(tmp_path / "a" / "10.bmp")
+    with pytest.raises(UserError) as caught:
+        open_data(tmp_path, pairs=True)
+    text = str(caught.value)
+    assert "a/00, a/01, a/02 (has no partner in b/)" in text and "b/30, b/31, b/32 (has no partner in a/)" in text
+    assert "a/10.png (goes by the same name as 10.bmp)" in text and "--max-bad 0.21" in text and "\n" not in text
+    found = mg.inspect(tmp_path, pairs=True, max_bad=0.3).checkup
+    assert [name for name, _ in found.unreadable] == ["a/10.png", "a/00", "a/01", "a/02", "b/30", "b/31", "b/32"]
+    mg.train(
+        tmp_path, out=tmp_path / "run", images=4, settings={"task": "pairs", **TINY}, features="random", guard="off",
+        options=mg.DataOptions(max_bad=0.3),
+    )  # fmt: skip
+    assert "b/30, b/31, b/32 (has no partner in a/)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("task", [{"task": "pairs"}, {"task": "denoise", "task.noise": "poisson"}], ids=str)
 def test_a_run_is_looked_at_and_measured(task: dict[str, str], pairs: Path, tmp_path: Path) -> None:
     data = pairs if task["task"] == "pairs" else pairs / "b"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,11 +14,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mulligan.api.photos import (
+    Photo,
+    Photos,
     holes_in,
     holes_painted,
-    identity,
-    inputs_of,
-    mask_of,
     read_photo,
     refuse_other_colour,
     with_channels,
@@ -27,15 +26,18 @@ from mulligan.api.runs import Run
 from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.core.run import write_whole
-from mulligan.data.decode import reason
+from mulligan.data.decode import MAX_PIXELS, reason
 from mulligan.tasks.generation import Task
-from mulligan.use.apply import WHOLE, See, applied
+from mulligan.use.apply import WHOLE, See, all_applied
 from mulligan.use.pictures import as_array, as_image, png
 from mulligan.use.progress import ProgressLine
 from mulligan.use.sample import noise_at
 
 Direction = Literal["a2b", "b2a"]
 PROBE = 8  # pixels of a side that show how much larger results are
+AT_ONCE = 1 << 15  # pixels of results that a CPU makes at once, where a photo has fewer: with more it is no faster
+MOST = 4 * MAX_PIXELS  # of a result
+FAILURES = (UserError, OSError, RuntimeError, MemoryError)  # of one photo, which do not stop the others
 
 
 @dataclass
@@ -87,7 +89,8 @@ def apply(
     """What the run's generator makes of photos, of any size, written as PNG into the folder `out`.
 
     A photo is turned upright, and its transparency kept. One that cannot be used is in `failed`, and others go on.
-    Nothing that is read is ever written over.
+    Nothing that is read is ever written over. Small photos of one size go through G together: what is made of one may
+    then differ, by a grey level, from what is made of it alone.
 
     Args:
         photos: files, and folders whose images are all meant; results lie in `out` as photos do in their folders.
@@ -120,33 +123,48 @@ def apply(
         )
     shape = tuple(run.description["data"]["shape"])
     see = _sight(run, run.recipe.task.build(registry.tasks, NoRecords(run.path.name, shape)), direction)
-    inputs = list(inputs_of([Path(photo) for photo in photos]))
-    if not inputs:
-        raise UserError(f"{', '.join(map(str, photos))}: no photos in it")
-    read = [path for path, _ in inputs] + ([Path(mask)] if mask is not None and Path(mask).is_file() else [])
-    kept = {identity(path) for path in read} - {None}
-    result, started, taken = Applied(), time.monotonic(), set()
-    with ProgressLine(0, quiet=quiet) as line:
-        for index, (path, inside) in enumerate(inputs):
-            target = Path(out) / inside.with_suffix("")
-            target = target if target not in taken else Path(out) / inside  # a.jpg and a.png of one folder
-            taken.add(target)
-            names = [f"{target.name}-{k + 1}.png" if samples > 1 else f"{target.name}.png" for k in range(samples)]
+    scale, where = _scale(see, shape[0]), Photos(photos, out, mask)
+    z = torch.stack([noise_at(seed, k, run.G.z_shape) for k in range(samples)])
+    started = time.monotonic()
+    written: dict[Photo, list[Path]] = {}
+    failed: dict[Photo, str] = {}
+
+    def fail(photo: Photo, error: Exception) -> None:
+        failed[photo] = " ".join(reason(error).split())
+
+    def readable() -> Iterator[Ready]:
+        for photo in where.list:
             try:
-                for k, name in enumerate(names):
-                    if identity(target.with_name(name)) in kept:
-                        raise UserError("the result would be written over a photo; choose another --out")
-                    z = noise_at(seed, k, run.G.z_shape)[None]
-                    picture = _made(run, see, path, None if mask is None else mask_of(Path(mask), path), mask_colour, z)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    write_whole(target.with_name(name), picture)
-                    result.written.append(target.with_name(name))
-                result.photos += 1
-            except (UserError, OSError, RuntimeError) as error:
-                result.failed.append((str(path), " ".join(reason(error).split())))
-            line.count(index + 1, len(inputs))
-    result.seconds = time.monotonic() - started
-    return result
+                where.refuse_to_write_over(photo, samples)
+                yield _read(run, photo, where.mask_of(photo), mask_colour, scale)
+            except FAILURES as error:
+                fail(photo, error)
+
+    def write(photo: Photo, pictures: list[bytes]) -> None:
+        try:
+            for path, picture in zip(photo.files(samples), pictures, strict=True):
+                write_whole(path, picture)
+                written.setdefault(photo, []).append(path)
+        except OSError as error:
+            fail(photo, error)
+
+    most = AT_ONCE if run.device.type == "cpu" else WHOLE
+    with ProgressLine(0, quiet=quiet) as line:
+        for some in _together(readable(), most // scale**2 // samples):
+            try:
+                for photo, pictures in _made(run, see, some, z, scale, most):
+                    write(photo, pictures)
+            except FAILURES as error:
+                for each in some:
+                    if each.photo not in written and each.photo not in failed:
+                        fail(each.photo, error)
+            line.count(len(set(written) | set(failed)), len(where.list))
+    return Applied(
+        [path for photo in where.list for path in written.get(photo, [])],
+        where.failed + [(photo.name, failed[photo]) for photo in where.list if photo in failed],
+        len(set(written) - set(failed)),
+        time.monotonic() - started,
+    )
 
 
 def _sight(run: Run, task: Task, direction: Direction | None) -> See:
@@ -164,24 +182,81 @@ def _sight(run: Run, task: Task, direction: Direction | None) -> See:
     return task.see_back
 
 
-def _made(run: Run, see: See, path: Path, mask: Path | None, colour: str | None, z: Tensor) -> bytes:
-    """One result, as a PNG."""
-    photo, holes = read_photo(path), None
-    if mask is not None:
-        holes = holes_in(mask, photo.shape[1:])
-    elif colour is not None:
-        photo, holes = holes_painted(photo, colour)
-    opaque, alpha = (photo[:-1], photo[-1:]) if len(photo) in (2, 4) else (photo, None)
-    channels = run.description["data"]["shape"][0]
-    seen = with_channels(opaque, alpha, channels)
+def _scale(see: See, channels: int) -> int:
+    """How much larger results are than photos."""
     probe = torch.zeros(1, channels, PROBE, PROBE)
-    scale = see(probe, probe[:, :1]).shape[2] // PROBE
-    if photo[0].numel() * scale**2 > WHOLE and any(isinstance(each, nn.InstanceNorm2d) for each in run.G.modules()):
+    return see(probe, probe[:, :1]).shape[2] // PROBE
+
+
+class Ready(NamedTuple):
+    """A photo that was read."""
+
+    photo: Photo
+    seen: Tensor  # uint8 (C, H, W), with the channels of the run's images
+    holes: Tensor | None  # bool (1, H, W)
+    alpha: Tensor | None  # uint8 (1, H, W)
+
+    @property
+    def pixels(self) -> int:
+        return self.seen[0].numel()
+
+
+def _read(run: Run, photo: Photo, mask: Path | None, colour: str | None, scale: int) -> Ready:
+    """Raises UserError for a photo or a mask that cannot be used."""
+    pixels, holes = read_photo(photo.path), None
+    height, width = (side * scale for side in pixels.shape[1:])
+    if height * width > MOST:
+        raise UserError(f"its result, {width}x{height}, would have more than {MOST // 10**6} million pixels; crop it")
+    if mask is not None:
+        holes = holes_in(mask, pixels.shape[1:])
+    elif colour is not None:
+        pixels, holes = holes_painted(pixels, colour)
+    opaque, alpha = (pixels[:-1], pixels[-1:]) if len(pixels) in (2, 4) else (pixels, None)
+    if height * width > WHOLE and any(isinstance(each, nn.InstanceNorm2d) for each in run.G.modules()):
         raise UserError(
             f"is too large to be made in one go, and with instance norm tiles of it would not fit together; at most "
             f"{WHOLE // scale**2:,} pixels, or train with --set generator.norm=none"
         )
-    made = applied(run.G, seen, holes, see=see, z=z, scale=scale, device=run.device)
+    return Ready(photo, with_channels(opaque, alpha, run.description["data"]["shape"][0]), holes, alpha)
+
+
+def _together(photos: Iterable[Ready], most: int) -> Iterator[list[Ready]]:
+    """Photos of one size, as many as have `most` pixels together; no more than `WHOLE` pixels wait for their like."""
+    waiting: dict[torch.Size, list[Ready]] = {}
+    for photo in photos:
+        same = waiting.setdefault(photo.seen.shape, [])
+        same.append(photo)
+        if (len(same) + 1) * photo.pixels > most:
+            yield waiting.pop(photo.seen.shape)
+        elif sum(each.pixels for group in waiting.values() for each in group) > WHOLE:
+            yield from waiting.values()
+            waiting.clear()
+    yield from waiting.values()
+
+
+def _made(
+    run: Run, see: See, photos: list[Ready], z: Tensor, scale: int, most: int
+) -> Iterator[tuple[Photo, list[bytes]]]:
+    """Of photos of one size the results, one for each row of noise, as PNG; so many at once as have `most` pixels."""
+    turns = [(each, k) for each in photos for k in range(len(z))]
+    size = max(1, most // scale**2 // photos[0].pixels)
+    done: list[bytes] = []
+    for some in (turns[start : start + size] for start in range(0, len(turns), size)):
+        seen = torch.stack([each.seen for each, _ in some])
+        holes = [each.holes for each, _ in some if each.holes is not None]
+        made = all_applied(
+            run.G, seen, torch.stack(holes) if holes else None, see=see, z=z[[k for _, k in some]], scale=scale,
+            device=run.device,
+        )  # fmt: skip
+        for (each, k), picture in zip(some, made, strict=True):
+            done.append(_finished(picture, each.alpha, len(each.seen)))
+            if k == len(z) - 1:
+                yield each.photo, done
+                done = []
+
+
+def _finished(made: Tensor, alpha: Tensor | None, channels: int) -> bytes:
+    """uint8 (C, H, W) of a run whose images have so many channels, as transparent as the photo was: a PNG."""
     if channels == 4 and alpha is None:
         made = made[:3]
     elif channels < 4 and alpha is not None:

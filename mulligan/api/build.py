@@ -151,7 +151,7 @@ def build_game(
     torch.manual_seed(mix("weights", seed, attempt))
     task = recipe.task.build(registry.tasks, data)
     G, D = build_networks(recipe, data.shape, task.classes, device, task.shown)
-    if task.shown and recipe.augment.name != "none":
+    if task.shown and not task.shown.unpaired and recipe.augment.name != "none":  # else D sees pictures alone
         raise UserError(f"augment={recipe.augment.name} would move images away from what G was shown; set augment=none")
     pairs = dealer(task, data, device, seed) if task.shown else None
     rules = build_rules(recipe.terms)

@@ -42,10 +42,11 @@ def inspect(
     labels: bool = False,
     channels: int | None = None,
     max_bad: float = 0.10,
+    pairs: bool = False,
 ) -> Data:
     """The data set as training sees it where no recipe is named; arguments and errors are those of `open_data`."""
     fit = SIDE[pick_device().type]
-    return open_data(data, size=size, labels=labels, channels=channels, max_bad=max_bad, fit=fit)
+    return open_data(data, size=size, labels=labels, channels=channels, max_bad=max_bad, fit=fit, pairs=pairs)
 
 
 def begin_with(data: str | Path, settings: Mapping[str, Any] | None = None) -> str:

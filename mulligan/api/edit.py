@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,7 @@ from mulligan.use.pictures import grid, png
 from mulligan.use.sample import CHUNK, classes_for, noise_at
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.85, 1.0)  # of a truncation sweep
+KEPT = ".safetensors"  # of directions, beside the sheet
 STOPS = 7  # strengths of a sheet, the one in the middle none
 STRIP, FILM = 10, 30  # frames from stop to stop
 
@@ -202,7 +204,7 @@ def directions(
     sheet has a row for each direction and seed, and `strength` deviations of samples to either side.
     """
     refuse_without_noise(run, "edit")
-    out, where = _sheet_name(out), space_for(run, space)
+    out, where = _sheet_name(out, beside=True), space_for(run, space)
     if layers is not None and not isinstance(where, Styles):
         raise UserError("--layers: only styles go to layers apart, and these are places in z")
     chosen = _layers(where, layers) if isinstance(where, Styles) else None
@@ -224,7 +226,7 @@ def attribute(
     A classifier learns the classes, and says what samples are; a linear fit tells from their places what it says.
     """
     refuse_without_noise(run, "edit")
-    out, where = _sheet_name(out), space_for(run, space)
+    out, where = _sheet_name(out, beside=True), space_for(run, space)
     return _shown(run, where, attributes(run, where, data), out, strength, seeds, None)
 
 
@@ -273,7 +275,7 @@ def _shown(
     """The sheet and the file of directions."""
     places, ids = drawn(run, where, seeds, [run.class_id(class_)] * len(seeds))
     pictures = _moved(run, where, places, ids, found, torch.linspace(-strength, strength, STOPS))
-    kept = out.with_suffix(".safetensors")
+    kept = out.with_suffix(KEPT)
     found.save(kept)
     rows = [
         {"direction": name, "deviation": round(spread, 4)}
@@ -317,10 +319,18 @@ def _layers(where: Styles, layers: Sequence[int] | None) -> list[int] | None:
     return None if layers is None else sorted(set(layers))
 
 
-def _sheet_name(out: str | Path) -> Path:
-    if Path(out).suffix.lower() != ".png":
+def _sheet_name(out: str | Path, *, beside: bool = False) -> Path:
+    """Raises UserError for what is no name of a sheet, or where the directions `beside` it would go over other data."""
+    out = Path(out)
+    if out.suffix.lower() != ".png":
         raise UserError(f"{out}: a sheet is written as name.png")
-    return Path(out)
+    kept = out.with_suffix(KEPT)
+    if beside and os.path.lexists(kept):
+        try:
+            Directions.read(kept)
+        except UserError:
+            raise UserError(f"{kept}: is there, and holds no directions to be replaced; choose another --out") from None
+    return out
 
 
 def _written(out: Path, pictures: Tensor, columns: int) -> dict[str, Any]:

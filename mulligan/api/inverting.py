@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mulligan.api.latent import Finder, Inverted, Latents, refuse_without_noise
-from mulligan.api.photos import holes_in, identity, inputs_of, mask_of, read_photo, with_channels
+from mulligan.api.photos import Photo, Photos, holes_in, read_photo, with_channels
 from mulligan.api.runs import Run
 from mulligan.core.errors import UserError
 from mulligan.core.run import write_json, write_whole
@@ -54,8 +54,7 @@ class Placed:
 class Prepared(NamedTuple):
     """A photo that can be searched for."""
 
-    path: Path
-    target: Path  # without what tells samples apart, and without .png
+    photo: Photo
     image: Tensor  # uint8 (C, h, w)
     holes: Tensor | None  # bool (1, h, w)
     note: str  # how it was brought to the run's size
@@ -100,15 +99,9 @@ def invert(
         raise UserError("--mask and --shrink say two ways in which a photo is incomplete; give one")
     if mask is not None and encoder:
         raise UserError("--encoder reads whole pictures; leave it out with --mask")
-    inputs = list(inputs_of([Path(photo) for photo in photos]))
-    if not inputs:
-        raise UserError(f"{', '.join(map(str, photos))}: no photos in it")
     out, shape = Path(out), tuple(run.description["data"]["shape"])
-    result, started = Placed(), time.monotonic()
-    kept = {identity(path) for path, _ in inputs} | ({identity(Path(mask))} if mask is not None else set())
-    kept -= {None}
-    if taken := [name for name in (SHEET, LATENTS, NUMBERS) if identity(out / name) in kept]:
-        raise UserError(f"{out / taken[0]}: would be written over, and it is read; choose another --out")
+    where = Photos(photos, out, mask, own=(SHEET, LATENTS, NUMBERS))
+    result, started = Placed(failed=list(where.failed)), time.monotonic()
     found: list[tuple[Prepared, list[Inverted], int]] = []  # a photo, the answers of its block, and where in these
     with ProgressLine(0, quiet=quiet) as line:
         finder = Finder(
@@ -116,17 +109,14 @@ def invert(
             seed=seed, search=search, progress=lambda done, total: (line.metric("encoder"), line.count(done, total)),
         )  # fmt: skip
         line.metric("")
-        targets = _targets([inside for _, inside in inputs], out)
-        for start in range(0, len(inputs), BLOCK):
+        for start in range(0, len(where.list), BLOCK):
             ready: list[Prepared] = []
-            for (path, _), target in list(zip(inputs, targets, strict=True))[start : start + BLOCK]:
+            for photo in where.list[start : start + BLOCK]:
                 try:
-                    if any(identity(each) in kept for each in _files(target, samples)):
-                        raise UserError("the result would be written over a photo; choose another --out")
-                    where = None if mask is None else mask_of(Path(mask), path)
-                    ready.append(_prepared(path, target, shape, shrink, where))
+                    where.refuse_to_write_over(photo, samples)
+                    ready.append(_prepared(photo, shape, shrink, where.mask_of(photo)))
                 except (UserError, OSError, RuntimeError) as error:
-                    result.failed.append((str(path), " ".join(reason(error).split())))
+                    result.failed.append((photo.name, " ".join(reason(error).split())))
             for same in _alike(ready):
                 images = torch.stack([each.image for each in same])
                 if shrink > 1 and images.shape[1:] == shape:
@@ -136,7 +126,7 @@ def invert(
                 shown = [each._replace(image=image) for each, image in zip(same, images, strict=True)]
                 found += [(each, answers, index) for index, each in enumerate(shown)]
                 _write(run, shown, answers, result)
-            line.count(min(start + BLOCK, len(inputs)), len(inputs))
+            line.count(min(start + BLOCK, len(where.list)), len(where.list))
     result.photos = len(found)
     result.seconds = time.monotonic() - started
     if found:
@@ -144,44 +134,27 @@ def invert(
     return result
 
 
-def _targets(insides: list[Path], out: Path) -> list[Path]:
-    """Where each result goes, without its suffix: a.jpg and a.png of one folder go to two places."""
-    targets: list[Path] = []
-    taken = {out / Path(SHEET).stem}
-    for inside in insides:
-        target = out / inside.with_suffix("")
-        target = out / inside if target in taken else target
-        taken.add(target)
-        targets.append(target)
-    return targets
-
-
-def _files(target: Path, samples: int) -> list[Path]:
-    ends = [f"-{k + 1}.png" for k in range(samples)] if samples > 1 else [".png"]
-    return [target.with_name(target.name + end) for end in ends]
-
-
-def _prepared(path: Path, target: Path, shape: tuple[int, ...], shrink: int, mask: Path | None) -> Prepared:
+def _prepared(photo: Photo, shape: tuple[int, ...], shrink: int, mask: Path | None) -> Prepared:
     """Read and brought to the run's size. Raises UserError for a photo or a mask that cannot be."""
-    photo = read_photo(path)
-    holes = None if mask is None else holes_in(mask, photo.shape[1:])
+    pixels = read_photo(photo.path)
+    holes = None if mask is None else holes_in(mask, pixels.shape[1:])
     if holes is not None and holes.all():
         raise UserError(f"mask {mask} leaves nothing of the photo; it is to be black where the photo is known")
     channels, height, width = shape
-    opaque, alpha = (photo[:-1], photo[-1:]) if len(photo) in (2, 4) else (photo, None)
+    opaque, alpha = (pixels[:-1], pixels[-1:]) if len(pixels) in (2, 4) else (pixels, None)
     image = with_channels(opaque, alpha if channels == 4 else None, channels)
     if alpha is not None and channels < 4:  # on white, as training images are
         over = alpha.float() / 255
         image = (image * over + 255 * (1 - over)).round().to(torch.uint8)
     size, small = tuple(image.shape[1:]), (height // shrink, width // shrink)
     if size in ((height, width), small):
-        return Prepared(path, target, image, holes, "")
+        return Prepared(photo, image, holes, "")
     scaled = _scaled(image, height, width)
     if holes is not None:
         holes = _scaled(holes.to(torch.uint8) * 255, height, width) > RIPPLE
         if holes.all():
             raise UserError(f"mask {mask} leaves nothing of the photo at {width}x{height}")
-    return Prepared(path, target, scaled, holes, f"{size[1]}x{size[0]} {RESIZE_RULE.replace('that', 'the size')}")
+    return Prepared(photo, scaled, holes, f"{size[1]}x{size[0]} {RESIZE_RULE.replace('that', 'the size')}")
 
 
 def _scaled(image: Tensor, height: int, width: int) -> Tensor:
@@ -198,19 +171,19 @@ def _alike(photos: list[Prepared]) -> list[list[Prepared]]:
 
 def _write(run: Run, photos: list[Prepared], answers: list[Inverted], result: Placed) -> None:
     """The pictures of a block, and a row of numbers for each."""
-    for index, photo in enumerate(photos):
-        for answer, path in zip(answers, _files(photo.target, len(answers)), strict=True):
+    for index, ready in enumerate(photos):
+        for answer, path in zip(answers, ready.photo.files(len(answers)), strict=True):
             write_whole(path, png(as_image(as_array(answer.pictures[index][None])[0])))
             classes = answer.latents.classes
             result.rows.append(
                 {
-                    "photo": str(photo.path),
+                    "photo": ready.photo.name,
                     "picture": str(path),
                     "class": None if classes is None else run.classes[int(classes[index])],
                     "psnr": round(answer.psnr[index].item(), 2),
                     "perceptual": round(answer.apart[index].item(), 4),
                 }
-                | ({"scaled": photo.note} if photo.note else {})
+                | ({"scaled": ready.note} if ready.note else {})
             )
 
 

@@ -2,27 +2,110 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mulligan.core.errors import UserError
 from mulligan.data.decode import read_whole, reason
-from mulligan.data.files import list_folder
+from mulligan.data.files import list_folder, printable
 from mulligan.use.pictures import NEUTRAL
 
 
-def inputs_of(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """Every photo, and where it lies in the folder that was named."""
-    for path in paths:
-        if path.is_dir():
-            for entry in sorted(list_folder(path).entries, key=lambda entry: entry.name):
-                yield path / entry.where, Path(entry.where)
-        else:
-            yield path, Path(path.name)
+class Photo(NamedTuple):
+    """A file, and where what comes of it goes."""
+
+    path: Path
+    inside: Path  # where it lies in the folder that was named
+    target: Path  # without what tells several results apart, and without .png
+
+    def files(self, samples: int) -> list[Path]:
+        """The results."""
+        ends = [f"-{k + 1}.png" for k in range(samples)] if samples > 1 else [".png"]
+        return [self.target.with_name(self.target.name + end) for end in ends]
+
+    @property
+    def name(self) -> str:
+        return printable(str(self.path))
+
+
+class Photos:
+    """What is read, and where what comes of it is written: never over what is read, nor two results over each other.
+
+    What lies in `out` already, where that is inside a folder of photos, is none of them. Raises UserError where there
+    are none at all, or `out` can be no folder of results. `own` are files in `out` that are no one photo's result.
+    """
+
+    def __init__(
+        self, named: Sequence[str | Path], out: str | Path, mask: str | Path | None = None, own: Sequence[str] = ()
+    ) -> None:
+        out, mask = Path(out), None if mask is None else Path(mask)
+        there = next(each for each in (out, *out.parents) if os.path.lexists(each))
+        if not there.is_dir():
+            raise UserError(f"{there}: is a file; --out takes a folder")
+        self.mask = mask
+        self.failed: list[tuple[str, str]] = []  # what need not be opened, and why
+        inputs: list[tuple[Path, Path]] = []
+        kept: list[Path] = []
+        for path in map(Path, named):
+            if not path.is_dir():
+                inputs.append((path, Path(path.name)))
+                continue
+            if path.resolve() == out.resolve():
+                raise UserError(f"{out}: is the folder of the photos; choose another --out")
+            listing, mine = list_folder(path), out.resolve()
+            theirs = path.resolve()
+            inside = sorted(Path(entry.where) for entry in listing.entries)
+            inputs += [(path / each, each) for each in inside if not (theirs / each).is_relative_to(mine)]
+            bad = [(path / name, why) for name, why in listing.bad if not (theirs / name).is_relative_to(mine)]
+            self.failed += [(printable(str(each)), why) for each, why in bad]
+            kept += [each for each, _ in bad]
+        if not inputs and not self.failed:
+            raise UserError(f"{', '.join(map(str, named))}: no photos in it")
+        self.masks: dict[Path, Path] = {}  # of a folder, by where each lies in it, without its suffix
+        if mask is not None and mask.is_dir():
+            for where in sorted(Path(entry.where) for entry in list_folder(mask).entries):
+                self.masks.setdefault(where.with_suffix(""), mask / where)
+                kept.append(mask / where)
+        elif mask is not None:
+            kept.append(mask)
+        self.kept = {identity(each) for each in (*(path for path, _ in inputs), *kept)} - {None}
+        if taken := [name for name in own if identity(out / name) in self.kept]:
+            raise UserError(f"{out / taken[0]}: would be written over, and it is read; choose another --out")
+        targets = {Path(name).with_suffix("") for name in own if Path(name).suffix == ".png"}
+        self.list: list[Photo] = []
+        for path, inside in inputs:
+            goes = next(each for each in _targets(inside) if each not in targets)
+            targets.add(goes)
+            self.list.append(Photo(path, inside, out / goes))
+
+    def refuse_to_write_over(self, photo: Photo, samples: int) -> None:
+        """Raises UserError where a result of it would go over what is read."""
+        if any(identity(each) in self.kept for each in photo.files(samples)):
+            raise UserError("the result would be written over a photo or mask; choose another --out")
+
+    def mask_of(self, photo: Photo) -> Path | None:
+        """The mask itself, or the one in the folder that has the photo's name. Raises UserError where there is none."""
+        if self.mask is None or not self.mask.is_dir():
+            return self.mask
+        for where in (photo.inside.with_suffix(""), Path(photo.path.stem)):
+            if where in self.masks:
+                return self.masks[where]
+        raise UserError(f"{self.mask} holds no mask {photo.path.stem}.*")
+
+
+def _targets(inside: Path) -> Iterator[Path]:
+    """Where the result of a photo may go, the nicest first: a.jpg and a.png of one folder go to two places."""
+    yield inside.with_suffix("")
+    yield inside
+    for number in count(2):
+        yield inside.with_name(f"{inside.name}-{number}")
 
 
 def identity(path: Path) -> tuple[int, int] | None:
@@ -41,16 +124,6 @@ def read_photo(path: Path) -> Tensor:
             return torch.from_numpy(read_whole(file).copy()).permute(2, 0, 1)
     except Exception as error:  # decoders meet damaged data with every exception there is
         raise UserError(reason(error)) from None
-
-
-def mask_of(mask: Path, photo: Path) -> Path:
-    """The mask itself, or the one in the folder that has the photo's name."""
-    if not mask.is_dir():
-        return mask
-    found = sorted(each for each in mask.iterdir() if each.stem == photo.stem)
-    if not found:
-        raise UserError(f"{mask} holds no mask {photo.stem}.*")
-    return found[0]
 
 
 def with_channels(opaque: Tensor, alpha: Tensor | None, channels: int) -> Tensor:

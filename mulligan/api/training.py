@@ -26,6 +26,7 @@ from mulligan.core.errors import UserError
 from mulligan.core.recipe import Budget, Recipe
 from mulligan.core.run import RunFolder, read_json, write_json
 from mulligan.data import BUILT_IN, Data, open_data
+from mulligan.data.checkup import listed
 from mulligan.engine import checkpoint
 from mulligan.engine.loop import State, play, restore
 from mulligan.engine.memory import kept_memory
@@ -151,7 +152,8 @@ def train(
         if not known:
             write_json(run.recipe, wanted.as_json())
             write_json(run.run, _description(plan, asked, chosen, command))
-            for line in filter(None, (behind and str(behind), *map(str, chosen), plan.foreseen())):
+            said = (_skipped(images_of), behind and str(behind), *map(str, chosen), plan.foreseen())
+            for line in filter(None, said):
                 _tell(quiet, line)
         if behind and not run.autoencoder.exists():
             keep(run.autoencoder, str(options.autoencoder), behind)
@@ -357,6 +359,11 @@ def _description(
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     }
+
+
+def _skipped(data: Data) -> str:
+    bad = data.checkup.unreadable
+    return f"skipped, of {data.checkup.files:,} image files: {listed(bad)}" if bad else ""
 
 
 def _tell(quiet: bool, text: str) -> None:

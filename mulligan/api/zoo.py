@@ -45,6 +45,8 @@ def _said(value: Any) -> str:
             return _spelled({"": value}).removeprefix("=")
         case dict():
             return _spelled(value)
+        case float():
+            return _spelled({"": value}).removeprefix("=")
     return str(value)
 
 
@@ -73,6 +75,8 @@ def _spelled(options: dict[str, Any]) -> str:
         match value:
             case {"shape": shape, "start": start, "end": end, **rest}:
                 value = f"{shape}({', '.join(f'{v:g}' for v in (start, end, rest.get('images')) if v is not None)})"
+            case float():
+                value = float(f"{value:.12g}")  # 2e-4 * 12 is 0.0024 to a reader
             case None:
                 continue
         words.append(str(value) if name == "name" else f"{name}={value}")

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from mulligan.augment.operations import Dice, augment
-from mulligan.augment.parts import Names
 from mulligan.core.batch import Judgement
 from mulligan.core.registry import terms
 from mulligan.core.step import Penalty, Step
@@ -21,7 +20,7 @@ def _apart(a: Judgement, b: Judgement) -> Tensor:
 @terms.register()
 def consistency(
     *,
-    operations: Names = ("flip", "shift"),  # that an image stays the same under, as D is to see it
+    operations: tuple[str, ...] = ("flip", "shift"),  # that an image stays the same under, as D is to see it
     fakes: bool = False,  # also of generated images
 ) -> Penalty:
     """(D(x) - D(T(x)))^2 on reals (Zhang 2020, arXiv 1910.12027, eq. 3), or fakes too (Zhao 2021, 2002.04724)."""

@@ -6,10 +6,8 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from pydantic import BeforeValidator
 from torch import Tensor
 
 from mulligan.augment.operations import COLOURS, OPERATIONS, Dice, augment
@@ -19,14 +17,6 @@ from mulligan.core.registry import augmentations
 from mulligan.core.step import View, plainly
 
 EVERY = 4  # steps between two adaptations: reading a number waits for the device
-
-
-def _listed(value: object) -> object:
-    """`"color,cutout"`, as typed on a command line."""
-    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 @dataclass(frozen=True)
@@ -102,7 +92,7 @@ def none() -> Augmentation:
 @augmentations.register()
 def diffaugment(
     *,
-    policy: Names = ("color", "translation", "cutout"),
+    policy: tuple[str, ...] = ("color", "translation", "cutout"),
     p: float = 1.0,  # how likely each is
 ) -> Augmentation:
     """Always the same few that do not leak (Zhao 2020, arXiv 2006.10738)."""
@@ -112,7 +102,7 @@ def diffaugment(
 @augmentations.register()
 def ada(
     *,
-    operations: Names = PIXELS + GEOMETRY + tuple(COLOURS),  # "bgc"; also there: filtered, noise, cutout
+    operations: tuple[str, ...] = PIXELS + GEOMETRY + tuple(COLOURS),  # "bgc"; also there: filtered, noise, cutout
     p: float = 0.0,  # to begin with
     target: float = 0.6,  # of 2 wins - 1: D is right in 80 % of all pairs
     most: float = 0.8,  # beyond which augmentations would show in the samples

@@ -25,6 +25,8 @@ def zoo(names: tuple[str, ...], find: str, as_json: bool) -> None:
             found = api.recipes(find)
             if as_json:
                 print_json([recipe.as_json() for recipe in found])
+            elif not found:
+                print(f"no recipe has all of these words: {find}")
             else:
                 rows = sorted((_year(recipe.paper), recipe.name, recipe.about) for recipe in found)
                 print_table(rows, header=("year", "recipe", "idea"))
@@ -35,13 +37,15 @@ def zoo(names: tuple[str, ...], find: str, as_json: bool) -> None:
                 return
             print_table(api.describe(recipe))
             if recipe.parent:
-                print(f"\nwhere {recipe.parent} has")
+                print()
                 changed = api.compare(api.recipe(recipe.parent), recipe)
-                print_table([(f"  {what}", theirs) for what, theirs, _ in changed])
+                print_table(changed, header=("differs in", recipe.parent, recipe.name))
         case ("compare", a, b):
             changed = api.compare(api.recipe(a), api.recipe(b))
             if as_json:
                 print_json([dict(zip(("what", a, b), row, strict=True)) for row in changed])
+            elif not changed:
+                print(f"{a} and {b} differ in nothing but their words")
             else:
                 print_table(changed, header=("differs in", a, b))
         case _:

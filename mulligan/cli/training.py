@@ -137,13 +137,16 @@ def diagnose(run: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("data")
+@click.option("--pairs", is_flag=True, help="As --task pairs reads it; what has no partner is listed.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @data_options
-def inspect(data: str, as_json: bool, size: Any, labels: bool, channels: str | None, max_bad: float) -> None:
+def inspect(
+    data: str, pairs: bool, as_json: bool, size: Any, labels: bool, channels: str | None, max_bad: float
+) -> None:
     """Check DATA up: what is in it, what is wrong with it, and what training will do with it."""
     from mulligan import api
 
-    found = api.inspect(data, **read_options(size, labels, channels, max_bad)).checkup.as_dict()
+    found = api.inspect(data, pairs=pairs, **read_options(size, labels, channels, max_bad)).checkup.as_dict()
     if as_json:
         print_json(found)
         return

@@ -73,7 +73,7 @@ def print_table(rows: list[tuple[str, ...]], header: tuple[str, ...] = ()) -> No
     from rich.table import Table
 
     table = Table(*header, box=None, show_header=bool(header), pad_edge=False, header_style="bold")
-    while len(table.columns) < len(rows[0]):
+    while rows and len(table.columns) < len(rows[0]):
         table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*(cell.replace("[", "\\[") for cell in row))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_origin, get_type_hints
 
 from mulligan.core.errors import UserError, unknown
 
@@ -82,10 +82,18 @@ def options_of(part: Callable[..., Any]) -> list[inspect.Parameter]:
 
 @functools.cache  # adapters take longer to make than to use
 def _types_of(part: Callable[..., Any]) -> dict[str, TypeAdapter]:
-    from pydantic import TypeAdapter
+    from pydantic import BeforeValidator, TypeAdapter
 
     types = get_type_hints(part.__init__ if inspect.isclass(part) else part, include_extras=True)
-    return {p.name: TypeAdapter(types[p.name]) for p in options_of(part)}
+    several = {n: Annotated[each, BeforeValidator(_listed)] for n, each in types.items() if get_origin(each) is tuple}
+    return {p.name: TypeAdapter((types | several)[p.name]) for p in options_of(part)}
+
+
+def _listed(value: object) -> object:
+    """`"color,cutout"`, `"1,2,4"` or 3, as typed on a command line, as the several that they are."""
+    if isinstance(value, str):
+        return [each.strip() for each in value.split(",")]
+    return [value] if isinstance(value, int) else value
 
 
 # Context (positional) arguments each kind is built with, and what comes out:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mulligan.core.errors import UserError
 from mulligan.data.decode import RESIZE_RULE
 from mulligan.data.sources import Survey
 
+LISTED = 20  # bad files in a line
 SHOWN = 8  # most frequent sizes, pairs of duplicates
 COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
@@ -46,13 +47,23 @@ class CheckUp:
 def refuse_too_bad(path: str, files: int, bad: list, max_bad: float) -> None:
     """Raises UserError where more than the share `max_bad` of the image files cannot be used, or all of them."""
     if len(bad) == files:
-        raise UserError(f"{path}: none of {files:,} image files can be used; the first is {bad[0][0]} ({bad[0][1]})")
+        raise UserError(f"{path}: none of {files:,} image files can be used: {listed(bad)}")
     if len(bad) > max_bad * files + 1e-9:
         enough = math.ceil(100 * len(bad) / files) / 100
         raise UserError(
-            f"{path}: {len(bad):,} of {files:,} image files cannot be used, and the limit is {max_bad:.1%}; "
-            f"the first is {bad[0][0]} ({bad[0][1]}); --max-bad {enough} skips them (`mulligan inspect` lists them)"
+            f"{path}: {len(bad):,} of {files:,} image files cannot be used, and the limit is {max_bad:.1%}: "
+            f"{listed(bad)}; --max-bad {enough} skips them"
         )
+
+
+def listed(bad: Sequence[Sequence[str]]) -> str:
+    """Files [name, reason] in one line: so many as can be read there, those of one reason together."""
+    said: dict[str, list[str]] = {}
+    for name, why in bad[:LISTED]:
+        said.setdefault(why, []).append(name)
+    words = "; ".join(f"{', '.join(names)} ({why})" for why, names in said.items())
+    more = f"; and {len(bad) - LISTED:,} more, which `mulligan inspect --json` lists, of pairs with --pairs"
+    return words + (more if len(bad) > LISTED else "")
 
 
 def top_sizes(survey: Survey) -> dict[str, int]:

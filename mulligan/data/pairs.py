@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from mulligan.core.errors import UserError
+from mulligan.data.checkup import listed
 from mulligan.data.dataset import ImageData
 from mulligan.data.decode import BadImage, Header, fit, read_header, read_pixels, read_whole, reason
 from mulligan.data.files import BLOCK, THREADS, list_folder
@@ -73,7 +74,12 @@ class PairFiles:
             self.bytes += listing.bytes
             self._ignored += listing.ignored
             self.bad += [(f"{side}/{name}".lstrip("/"), why) for name, why in listing.bad]
-            stems = {entry.name.rpartition(".")[0]: path / side / entry.where for entry in listing.entries}
+            stems: dict[str, Path] = {}
+            for entry in sorted(listing.entries, key=lambda entry: entry.name):
+                name = entry.name.rpartition(".")[0] if two else entry.name
+                first = stems.setdefault(name, path / side / entry.where)
+                if first != path / side / entry.where:
+                    self.bad.append((f"{side}/{entry.name}", f"goes by the same name as {first.name}"))
             found.append(stems)
             stamp.update(repr(sorted((entry.name, entry.stamp) for entry in listing.entries)).encode())
         shared = sorted(set.intersection(*map(set, found)))
@@ -82,8 +88,9 @@ class PairFiles:
         self.pairs = [Pair(name, tuple(stems[name] for stems in found)) for name in shared]
         self.files = len(self.pairs) + len(self.bad)
         if not self.pairs:
-            alone = f"; {self.bad[0][0]} {self.bad[0][1]}" if self.bad else ""
-            raise UserError(f"{path}: holds no pairs: no image in a/ has the name of one in b/{alone}")
+            alone = f": {listed(self.bad)}" if self.bad else ""
+            why = "no image in a/ has the name of one in b/" if two else "no images in it, and no a/ and b/"
+            raise UserError(f"{path}: holds no pairs; {why}{alone}")
         self.ignored = dict(self._ignored.most_common())
         self.stamp = stamp.hexdigest()
 

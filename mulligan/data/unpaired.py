@@ -61,7 +61,10 @@ def joined(a: object, b: object, specs: Sequence[str | Path]) -> UnpairedData:
     if a.fingerprint == b.fingerprint:
         raise UserError(f"{specs[0]} and {specs[1]}: are the same images; --task style needs two kinds: {HOW}")
     fields = {field.name: getattr(b, field.name) for field in dataclasses.fields(ImageData)}
-    plan = [f"{what}: {sentence}" for what, side in (("of A", a), ("of B", b)) for sentence in side.checkup.plan]
+    both = (("A", a), ("B", b))
+    unusable = [[f"of {what}: {name}", why] for what, side in both for name, why in side.checkup.unreadable]
+    plan = [f"of {what}: {sentence}" for what, side in both for sentence in side.checkup.plan]
+    files = a.checkup.files + b.checkup.files
     return UnpairedData(
         **fields
         | {
@@ -69,7 +72,7 @@ def joined(a: object, b: object, specs: Sequence[str | Path]) -> UnpairedData:
             "classes": [],
             "labels": None,
             "fingerprint": hashlib.blake2b(f"{a.fingerprint} {b.fingerprint}".encode(), digest_size=16).hexdigest(),
-            "checkup": dataclasses.replace(b.checkup, classes={}, plan=plan),
+            "checkup": dataclasses.replace(b.checkup, files=files, unreadable=unusable, classes={}, plan=plan),
         },
         a=a,
         b=b,

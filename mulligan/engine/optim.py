@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_norm
 
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Number, Part, value_at
@@ -60,6 +60,34 @@ def adam(
 ) -> torch.optim.Optimizer:
     """Adam (Kingma, Ba 2014, arXiv 1412.6980), fused: one kernel for all parameters, on CPU too."""
     return _clipped(torch.optim.Adam(parameters, lr=lr, betas=_betas(beta1, beta2), eps=eps, fused=True), clip)
+
+
+@optimizers.register("adam-by-norm")
+def adam_by_norm(
+    parameters: Parameters,
+    *,
+    lr: Number = 2e-4,  # these as of adam
+    beta1: Number = 0.0,
+    beta2: Number = 0.99,
+    eps: float = 1e-8,
+    norm: Number = 1.0,  # how long a gradient may be, of all tensors in one, and is shortened to
+) -> torch.optim.Optimizer:
+    """Adam of gradients whose norm is clipped (Pascanu 2013, arXiv 1211.5063, algorithm 1).
+
+    Raises ValueError for a norm of nothing or less, in torch's words for its own options.
+    """
+    if norm <= 0:
+        raise ValueError(f"Invalid norm value: {norm}")
+    optimizer = torch.optim.Adam(parameters, lr=lr, betas=_betas(beta1, beta2), eps=eps, fused=True)
+    for group in optimizer.param_groups:
+        group["norm"] = norm
+    optimizer.register_step_pre_hook(_clip_norm)
+    return optimizer
+
+
+def _clip_norm(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    for group in optimizer.param_groups:
+        clip_grad_norm_(group["params"], group["norm"])
 
 
 @optimizers.register()

@@ -2,7 +2,10 @@
 
 Written from the paper's description. G puts an image together in stages: heads at even depths, each of which adds to
 what the ones before it drew. In training it gives all stages, and D sees them together, as channels of one image; the
-`stage-noise` term blurs the earlier ones. Ours, where the paper is silent: how wide the mapping is, and biases.
+`stage-noise` term blurs the earlier ones.
+
+Not as in the authors' code: there a class is 64 numbers to G, in D norms have gains and the class's embedding is mapped
+as it is, mappings go through SiLU and end without, and D's tokens may be aligned with those of DINOv2.
 
 Legend: B batch, C image channels, H W image size, K stages, N tokens, E numbers in a token, S numbers of a style.
 """

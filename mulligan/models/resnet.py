@@ -24,11 +24,13 @@ from mulligan.core.registry import discriminators, generators
 from mulligan.models.sizes import base_grid, halvings
 from mulligan.nn.attention import SelfAttention
 from mulligan.nn.head import ClassBy, Head
-from mulligan.nn.norm import BatchNorm, ConditionalBatchNorm, VectorBatchNorm
+from mulligan.nn.norm import AdaptiveInstanceNorm, BatchNorm, ConditionalBatchNorm, VectorBatchNorm
 from mulligan.nn.resample import enlarge
 
 Init = Literal["xavier", "orthogonal"]
-Norm = Literal["batch", "class", "vector"]  # plain; a scale and shift by class; both linear in class and noise
+# plain; a scale and shift by class; both linear in class and noise; the same of each sample by itself
+Norm = Literal["batch", "class", "vector", "adain"]
+BY_VECTOR = {"vector": VectorBatchNorm, "adain": AdaptiveInstanceNorm}
 EPS = 1e-6  # under which no singular value is taken to be
 SMALL = 3  # halvings up to which all stages are as wide: the papers' networks for 32x32
 
@@ -79,9 +81,9 @@ class ResNetGenerator(nn.Module):
         width: PositiveInt = 16,  # unit of channels: stages have 4; above 32x32 16, 16, 8, 4, 2, 1 from the base up
         widths: tuple[PositiveInt, ...] = (),  # of the base grid and of what each block gives, instead of `width`
         z: NonNegativeInt = 128,  # noise numbers
-        norm: Norm = "class",  # where there are no classes, "class" is "batch", and "vector" is of noise alone
-        embed: NonNegativeInt = 128,  # class embedding of norm=vector
-        split: bool = False,  # of norm=vector: the noise is split, one share to the dense layer, one to each block
+        norm: Norm = "class",  # where there are no classes, "class" is "batch", and others are of noise alone
+        embed: NonNegativeInt = 128,  # class embedding of norm=vector and adain
+        split: bool = False,  # of these: the noise is split, one share to the dense layer, one to each block
         attention: NonNegativeInt = 0,  # self-attention where the side is the image's, halved so often; 0: none
         spectral: bool = False,  # spectral norm of every layer
         init: Init = "xavier",
@@ -92,10 +94,10 @@ class ResNetGenerator(nn.Module):
         stages = list(widths) or [
             width * many for many in ((4,) * (count + 1) if count <= SMALL else (16, 16, 8, 4, 2, 1, 1, 1)[: count + 1])
         ]
-        if split and (norm != "vector" or z % (count + 1)):
-            raise UserError(f"resnet: split=true needs norm=vector and z={z} a multiple of {count + 1}")
+        if split and (norm not in BY_VECTOR or z % (count + 1)):
+            raise UserError(f"resnet: split=true needs norm=vector or adain, and z={z} a multiple of {count + 1}")
         self.z_shape = (z,)
-        self.by_class, self.by_vector = norm == "class" and classes > 0, norm == "vector"
+        self.by_class, self.by_vector = norm == "class" and classes > 0, norm in BY_VECTOR
         self.share = z // (count + 1) if split else z
         self.split = split
         self.grid = (stages[0], *base_grid("resnet", shape, count))
@@ -104,7 +106,7 @@ class ResNetGenerator(nn.Module):
 
         def normalise(channels: int) -> nn.Module:
             if self.by_vector:
-                return VectorBatchNorm(channels, told)
+                return BY_VECTOR[norm](channels, told)
             return ConditionalBatchNorm(channels, classes) if self.by_class else BatchNorm(channels)
 
         self.dense = nn.Linear(self.share, torch.Size(self.grid).numel())

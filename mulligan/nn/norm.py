@@ -43,3 +43,23 @@ class VectorBatchNorm(nn.Module):
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """x (B, C, *space), vector (B, size) -> (B, C, *space)."""
         return self.norm(x) * (1 + append_dims(self.scale(vector), x.ndim)) + append_dims(self.shift(vector), x.ndim)
+
+
+class AdaptiveInstanceNorm(nn.Module):
+    """AdaIN: each channel of each sample to mean 0 and deviation 1, and to a scale and shift linear in a vector.
+
+    Huang, Belongie 2017 (arXiv 1703.06868, eq. 8); from a style, Karras 2019 (1812.04948, eq. 1). A channel of one
+    place, which has no deviation, becomes its shift.
+    """
+
+    def __init__(self, channels: int, size: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.scale, self.shift = (nn.Linear(size, channels, bias=False) for _ in range(2))
+        self.eps = eps
+
+    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
+        """x (B, C, *space), vector (B, size) -> (B, C, *space)."""
+        y = x.float().flatten(2)
+        y = (y - y.mean(2, keepdim=True)) * (y.var(2, correction=0, keepdim=True) + self.eps).rsqrt()
+        y = y.view_as(x).to(x.dtype)
+        return y * (1 + append_dims(self.scale(vector), x.ndim)) + append_dims(self.shift(vector), x.ndim)

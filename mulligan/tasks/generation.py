@@ -31,7 +31,7 @@ class Task:
 
     Where it is told an image, `shown` says of what kind, and one of three things gives it: the batch itself, as uint8;
     `corrupt`, from (B, C, H, W) in [-1, 1] on any device and dice of that device; and for a photo that somebody brings,
-    `see`, from (1, C, H, W) and a mask (1, 1, H, W) that is 1 in holes, or None. `see_back` is the same for the way
+    `see`, from (B, C, H, W) and masks (B, 1, H, W) that are 1 in holes, or None. `see_back` is the same for the way
     from b to a, where there is one.
     """
 

@@ -29,6 +29,21 @@ def pull_away() -> Penalty:
     return Penalty("g", fn)
 
 
+@terms.register("feature-means")
+def feature_means() -> Penalty:
+    """|mean f(x) - mean f(G(z))|^2 of what D sees last of a batch (Salimans 2016, arXiv 1606.03498, sec. 3.1).
+
+    G's batch is to be like the reals on average: nothing is held against the picture at its place, as
+    `feature-matching` does. A number for the batch; D may be any with features.
+    """
+
+    def fn(step: Step) -> Tensor:
+        real, fake = (each.features[-1].float().flatten(1).mean(0) for each in (step.on_real, step.on_fake))
+        return (real.detach() - fake).square().sum()[None]
+
+    return Penalty("g", fn)
+
+
 @terms.register()
 def reconstruction(
     *,

@@ -24,9 +24,9 @@ def stage_noise(
 ) -> Passage:
     """D sees stage k as (1 - t_k) x_k + n_k: a coarse drawing in much noise, the picture in hardly any (GAT).
 
-    n_k is N(0, t_k^2), and one stage's noise is that of the next and some more: n_k = n_(k+1) + sqrt(t_k^2 -
-    t_(k+1)^2) e_k, e_k ~ N(0, I), which is how we read "shared". Reals have noise of their own. The weight multiplies
-    every t.
+    n_k is N(0, t_k^2), and one stage's noise is that of the next, faded as its image is, and some more: n_k = f n_(k+1)
+    + sqrt(t_k^2 - f^2 t_(k+1)^2) e_k, where f = (1 - t_k) / (1 - t_(k+1)) and e_k ~ N(0, I). Reals have noise of their
+    own. The weight multiplies every t.
     """
 
     def fn(step: Step, weight: float) -> tuple[View, View]:
@@ -37,8 +37,9 @@ def stage_noise(
             noises: list[Tensor] = []
             for level, finer in zip(reversed(levels), [0.0, *reversed(levels[1:])], strict=True):
                 e = torch.randn_like(step.fake[:, :channels], dtype=torch.float32).detach()
-                more = max(0.0, level**2 - finer**2) ** 0.5 * e
-                noises.insert(0, noises[0] + more if noises else more)
+                fade = (1 - level) / (1 - finer) if finer < 1 else 1.0
+                more = max(0.0, level**2 - (fade * finer) ** 2) ** 0.5 * e
+                noises.insert(0, fade * noises[0] + more if noises else more)
             noise = torch.cat(noises, 1)
             kept = torch.tensor([1 - t for t in levels], device=noise.device).repeat_interleave(channels)
             return lambda x: x * kept[:, None, None] + noise[: len(x)]

@@ -1,12 +1,13 @@
 """A generator that makes pictures from pictures, on a photo of any size: whole, or in tiles that are blended.
 
-Legend: C channels, H W photo size, s how much larger the result is.
+Legend: B batch, C channels, H W photo size, s how much larger the result is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +17,19 @@ from mulligan.core.batch import to_float, to_uint8
 WHOLE = 768 * 768  # pixels of a result that is made in one go
 TILE, OVERLAP = 768, 96  # pixels of a result
 
-See = Callable[[Tensor, Tensor | None], Tensor]  # (1, C, H, W) in [-1, 1] and a mask -> what G is shown
+See = Callable[[Tensor, Tensor | None], Tensor]  # (B, C, H, W) in [-1, 1] and masks -> what G is shown
+
+
+def applied(G: nn.Module, photo: Tensor, mask: Tensor | None, **how: Any) -> Tensor:
+    """`all_applied` of one: uint8 (C, H, W), bool (1, H, W) or None -> uint8 (C', s H, s W)."""
+    return all_applied(G, photo[None], None if mask is None else mask[None], **how)[0]
 
 
 @torch.inference_mode()
-def applied(
+def all_applied(
     G: nn.Module,
-    photo: Tensor,
-    mask: Tensor | None,
+    photos: Tensor,
+    masks: Tensor | None,
     *,
     see: See,
     z: Tensor,
@@ -31,14 +37,14 @@ def applied(
     device: torch.device | str = "cpu",
     whole: int = WHOLE,
 ) -> Tensor:
-    """uint8 (C, H, W), bool (1, H, W) with holes True or None, noise (1, ...) -> uint8 (C', s H, s W), on the CPU.
+    """uint8 (B, C, H, W), bool (B, 1, H, W) with holes True or None, noise (B, ...) -> uint8 (B, C', s H, s W).
 
-    Beyond `whole` pixels it is made in overlapping tiles, a row of them at a time, so that memory grows with the width
-    of the photo only. Tiles begin where G's own grids do; where two overlap, the one fades into the other, and what
-    lies at their very borders, where G lacks what is beyond, does not count. Where there is a mask, what is known of
-    the photo is the same in the result, bit for bit.
+    The result is on the CPU. Beyond `whole` pixels each is made in overlapping tiles, a row of them at a time, so that
+    memory grows with the width of the photo only. Tiles begin where G's own grids do; where two overlap, the one fades
+    into the other, and what lies at their very borders, where G lacks what is beyond, does not count. Where there is a
+    mask, what is known of the photo is the same in the result, bit for bit.
     """
-    height, width = photo.shape[1:]
+    count, _, height, width = photos.shape
     if height * width * scale**2 <= whole:
         tile, overlap = max(height, width), 0
     else:
@@ -47,26 +53,29 @@ def applied(
         tile = -(-max(TILE // scale, 3 * overlap) // step) * step
     rows, columns = spans(height, tile, overlap), spans(width, tile, overlap)
     z = z.to(device)
-    finished: list[Tensor] = []
+    result: Tensor | None = None
     carried: Tensor | None = None  # of the row of tiles above, what the one below overlaps
     for row, (top, bottom) in enumerate(rows):
         band: Tensor | None = None
         for column, (left, right) in enumerate(columns):
-            part = to_float(photo[None, :, top:bottom, left:right].to(device))
-            holes = None if mask is None else mask[None, :, top:bottom, left:right].to(device, torch.float32)
-            made = G(z, see(part, holes)).float()[0]
+            part = to_float(photos[:, :, top:bottom, left:right].to(device))
+            holes = None if masks is None else masks[:, :, top:bottom, left:right].to(device, torch.float32)
+            made = G(z, see(part, holes)).float()
             made *= weights(rows, row, scale, made.device)[:, None] * weights(columns, column, scale, made.device)
             if band is None:
-                band = torch.zeros(made.shape[0], made.shape[1], width * scale, device=made.device)
-            band[:, :, left * scale : right * scale] += made
+                band = torch.zeros(count, made.shape[1], made.shape[2], width * scale, device=made.device)
+            band[..., left * scale : right * scale] += made
         assert band is not None
         if carried is not None:
-            band[:, : carried.shape[1]] += carried
-        done = (rows[row + 1][0] - top) * scale if row + 1 < len(rows) else band.shape[1]
-        finished.append(to_uint8(band[:, :done]).cpu())
-        carried = band[:, done:].clone()
-    result = torch.cat(finished, 1)
-    return result if mask is None else torch.where(mask, result, photo)
+            band[:, :, : carried.shape[2]] += carried
+        done = (rows[row + 1][0] - top) * scale if row + 1 < len(rows) else band.shape[2]
+        if result is None:  # as files have it, so that the whole of a large one is never copied
+            size = (count, height * scale, width * scale, band.shape[1])
+            result = torch.empty(size, dtype=torch.uint8).permute(0, 3, 1, 2)
+        result[:, :, top * scale : top * scale + done] = to_uint8(band[:, :, :done]).cpu()
+        carried = band[:, :, done:].clone()
+    assert result is not None
+    return result if masks is None else torch.where(masks, result, photos)
 
 
 def spans(side: int, tile: int, overlap: int) -> list[tuple[int, int]]:

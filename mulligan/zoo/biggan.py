@@ -14,7 +14,8 @@ def biggan() -> Recipe:
         sagan(),
         name="biggan",
         about="all norms share the class's embedding and a share of the noise each; orthogonal weights, kept so in G",
-        paper="Brock, Donahue, Simonyan 2019, Large Scale GAN Training, arXiv 1809.11096",
+        paper="Brock, Donahue, Simonyan 2019, Large Scale GAN Training for High Fidelity Natural Image Synthesis, "
+        "arXiv 1809.11096",
         generator=Part("resnet", norm="vector", split=True, z=120, attention=1, spectral=True, init="orthogonal"),
         discriminator=Part("resnet", attention=1, init="orthogonal"),
         terms={"orthogonal": Term(1e-4)},

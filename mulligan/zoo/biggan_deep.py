@@ -14,7 +14,8 @@ def biggan_deep() -> Recipe:
         biggan(),
         name="biggan-deep",
         about="bottlenecks, twice the blocks, and ways past them that only drop or add channels: deeper, yet smaller",
-        paper="Brock, Donahue, Simonyan 2019, Large Scale GAN Training, arXiv 1809.11096",
+        paper="Brock, Donahue, Simonyan 2019, Large Scale GAN Training for High Fidelity Natural Image Synthesis, "
+        "arXiv 1809.11096",
         generator=Part("biggan-deep", z=64, embed=32, attention=1),
         discriminator=Part("biggan-deep", attention=1),
         terms={},
@@ -47,7 +48,8 @@ def logan() -> Recipe:
         base,
         name="logan",
         about="before G draws, the noise takes a step up D's slope, and both players learn through that step",
-        paper="Wu, Donahue, Balduzzi, Simonyan, Lillicrap 2019, LOGAN: Latent Optimisation for GANs, arXiv 1912.00953",
+        paper="Wu, Donahue, Balduzzi, Simonyan, Lillicrap 2019, LOGAN: Latent Optimisation for Generative Adversarial "
+        "Networks, arXiv 1912.00953",
         generator=base.generator.with_options(z=128, slope=0.2),
         discriminator=base.discriminator.with_options(slope=0.2),
         terms={"latent-search": Term(0.9), "latent-distance": Term(300.0)},

@@ -46,6 +46,7 @@ def reacgan() -> Recipe:
         contragan(),
         name="reacgan",
         about="an auxiliary classifier whose features and weights have length 1, and which easy samples teach nothing",
-        paper="Kang, Shim, Cho, Park 2021, Rebooting ACGAN, arXiv 2111.01118",
+        paper="Kang, Shim, Cho, Park 2021, Rebooting ACGAN: Auxiliary Classifier GANs with Stable Training, "
+        "arXiv 2111.01118",
         terms={"data-to-data": Term(0.5)},
     )

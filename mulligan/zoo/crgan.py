@@ -15,7 +15,8 @@ def crgan() -> Recipe:
         base,
         name="crgan",
         about="D is to say the same of an image and of the image flipped and shifted",
-        paper="Zhang, Zhang, Odena, Lee 2020, Consistency Regularization for GANs, arXiv 1910.12027",
+        paper="Zhang, Zhang, Odena, Lee 2020, Consistency Regularization for Generative Adversarial Networks, "
+        "arXiv 1910.12027",
         terms={**base.terms, "consistency": Term(10.0)},
     )
 
@@ -28,6 +29,7 @@ def icrgan() -> Recipe:
         base,
         name="icrgan",
         about="consistency on fakes too, or G draws flips and shifts; and between fakes of almost the same noise",
-        paper="Zhao, Singh, Lee, Zhang, Odena, Zhang 2021, Improved Consistency Regularization, arXiv 2002.04724",
+        paper="Zhao, Singh, Lee, Zhang, Odena, Zhang 2021, Improved Consistency Regularization for GANs, "
+        "arXiv 2002.04724",
         terms={**base.terms, "consistency": Term(10.0, fakes=True), "latent-consistency": Term(5.0)},
     )

@@ -14,7 +14,8 @@ def dcgan() -> Recipe:
     return Recipe(
         name="dcgan",
         about="convolutions all the way: strided instead of pooling, batch norm, no dense layers but the ends",
-        paper="Radford, Metz, Chintala 2015, Unsupervised Representation Learning with DCGANs, arXiv 1511.06434",
+        paper="Radford, Metz, Chintala 2015, Unsupervised Representation Learning with Deep Convolutional Generative "
+        "Adversarial Networks, arXiv 1511.06434",
         generator=Part("dcgan"),
         discriminator=Part("dcgan"),
         loss=Part("nonsaturating"),

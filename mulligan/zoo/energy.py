@@ -13,7 +13,7 @@ def ebgan() -> Recipe:
     return Recipe(
         name="ebgan",
         about="D is an energy, the error of an autoencoder, low on data and pushed up elsewhere as far as a margin",
-        paper="Zhao, Mathieu, LeCun 2017, Energy-based Generative Adversarial Networks, arXiv 1609.03126",
+        paper="Zhao, Mathieu, LeCun 2017, Energy-based Generative Adversarial Network, arXiv 1609.03126",
         generator=Part("autoencoder"),
         discriminator=Part("autoencoder", error="l2"),
         loss=Part("margin", margin=0.2),
@@ -32,7 +32,8 @@ def began() -> Recipe:
         ebgan(),
         name="began",
         about="the errors on real and generated images, not the images, are matched, and held in a chosen ratio",
-        paper="Berthelot, Schumm, Metz 2017, BEGAN: Boundary Equilibrium GANs, arXiv 1703.10717",
+        paper="Berthelot, Schumm, Metz 2017, BEGAN: Boundary Equilibrium Generative Adversarial Networks, "
+        "arXiv 1703.10717",
         discriminator=Part("autoencoder"),
         loss=Part("wasserstein"),
         terms={"equilibrium": Term(1.0)},

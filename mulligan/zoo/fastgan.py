@@ -13,7 +13,8 @@ def fastgan() -> Recipe:
     return Recipe(
         name="fastgan",
         about="a light G whose coarse grids scale the channels of fine ones; D must be able to redraw what it judges",
-        paper="Liu, Zhu, Song, Elgammal 2021, Towards Faster and Stabilized GAN Training, arXiv 2101.04775",
+        paper="Liu, Zhu, Song, Elgammal 2021, Towards Faster and Stabilized GAN Training for High-fidelity Few-shot "
+        "Image Synthesis, arXiv 2101.04775",
         generator=Part("fastgan"),
         discriminator=Part("fastgan"),
         loss=Part("hinge"),

@@ -13,7 +13,8 @@ def gan() -> Recipe:
     return Recipe(
         name="gan",
         about="a generator learns from a discriminator that is told real from generated, both dense networks",
-        paper="Goodfellow et al. 2014, Generative Adversarial Networks, arXiv 1406.2661",
+        paper="Goodfellow, Pouget-Abadie, Mirza, Xu, Warde-Farley, Ozair, Courville, Bengio 2014, Generative "
+        "Adversarial Networks, arXiv 1406.2661",
         generator=Part("mlp"),
         discriminator=Part("mlp", dropout=0.5),
         loss=Part("nonsaturating"),

@@ -36,11 +36,11 @@ def gat() -> Recipe:
 
 
 def _published(size: str, width: int, depth: int, head: int) -> Recipe:
-    """The paper's sizes; without its optional alignment with a feature net, and without its gradient clipping.
+    """The paper's sizes; without its optional alignment with a feature net. Gradients are at most of norm 1.
 
     Latents are had by `--autoencoder FOLDER`, a diffusers `AutoencoderKL` that makes 256x256 eight times smaller.
     """
-    adam = Part("adam", lr=rate(width), beta1=0.0, beta2=0.99)
+    adam = Part("adam-by-norm", lr=rate(width), beta1=0.0, beta2=0.99, norm=1.0)
     penalty = Term(0.1, sigma=0.01)
     net = {"width": width, "depth": depth, "head": head, "patch": 2}
     return derived(

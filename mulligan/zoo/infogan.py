@@ -14,7 +14,8 @@ def infogan() -> Recipe:
         dcgan(),
         name="infogan",
         about="part of the noise is a code that D learns to read from the picture, so it comes to mean something",
-        paper="Chen, Duan, Houthooft, Schulman, Sutskever, Abbeel 2016, InfoGAN, arXiv 1606.03657",
+        paper="Chen, Duan, Houthooft, Schulman, Sutskever, Abbeel 2016, InfoGAN: Interpretable Representation "
+        "Learning by Information Maximizing Generative Adversarial Nets, arXiv 1606.03657",
         generator=Part("dcgan", codes=10),
         discriminator=Part("dcgan", codes=10),
         terms={"information": Term(1.0)},

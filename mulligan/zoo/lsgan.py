@@ -15,7 +15,7 @@ def lsgan() -> Recipe:
         dcgan(),
         name="lsgan",
         about="least squares: what D is sure about still pulls, the more the farther it is from the data",
-        paper="Mao, Li, Xie, Lau, Wang, Smolley 2017, Least Squares GANs, arXiv 1611.04076",
+        paper="Mao, Li, Xie, Lau, Wang, Smolley 2017, Least Squares Generative Adversarial Networks, arXiv 1611.04076",
         loss=Part("least-squares"),
         optimizer=Players(generator=adam, discriminator=adam),
     )

@@ -33,20 +33,25 @@ def pix2pix() -> Recipe:
 
 @recipes.register()
 def restore() -> Recipe:
-    """The default of `--task`. No norm depends on a batch or a picture, so tiles of a large photo fit together."""
+    """The default of `--task`. No norm depends on a batch or a picture, so tiles of a large photo fit together.
+
+    Of as many images, relativistic pairs with small zero-centred penalties in steps of 8 came nearer and sharper than
+    a spectral D with the logistic loss in steps of 32.
+    """
     adam = Part("adam", lr=Schedule("cosine", 1e-3, 0.0), beta1=0.0, beta2=0.99)
+    slope = Term(1e-3, every=8)  # small, as it is the slope of D's words on all patches summed
     return Recipe(
         name="restore",
-        about="a slim U-net that makes what has to change, a spectral D of small patches, L1: minutes of a CPU",
-        paper="Mulligan; parts from arXiv 1611.07004, 1608.03981, 1802.05957",
+        about="a slim U-net that makes what has to change, a D of small patches, L1: minutes of a CPU",
+        paper="Mulligan; parts from arXiv 1611.07004, 1608.03981, 1807.00734, 2501.05441",
         generator=Part("unet", width=32, most=128, levels=3, kernel=3, norm="none", residual=True, std=0.0),
-        discriminator=Part("patch", width=32, strides=2, norm="none", spectral=True),
-        loss=Part("nonsaturating"),
-        terms={"l1": Term(20.0)},
+        discriminator=Part("patch", width=32, strides=2, norm="none"),
+        loss=Part("relativistic"),
+        terms={"l1": Term(20.0), "r1": slope, "r2": slope},
         optimizer=Players(generator=adam, discriminator=adam),
         task=Part("inpaint"),
         ema=500,
         ema_clock="learning",
-        batch=32,
+        batch=8,
         budget=Budget(minutes=5),
     )

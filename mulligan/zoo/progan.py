@@ -13,7 +13,8 @@ def progan() -> Recipe:
     return Recipe(
         name="progan",
         about="images grow from a few pixels to all, faded in size by size; every layer learns at an even rate",
-        paper="Karras, Aila, Laine, Lehtinen 2018, Progressive Growing of GANs, arXiv 1710.10196",
+        paper="Karras, Aila, Laine, Lehtinen 2018, Progressive Growing of GANs for Improved Quality, Stability, and "
+        "Variation, arXiv 1710.10196",
         generator=Part("progan"),
         discriminator=Part("progan"),
         loss=Part("wasserstein"),

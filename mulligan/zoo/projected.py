@@ -13,7 +13,7 @@ def projected() -> Recipe:
     return Recipe(
         name="projected",
         about="several small D judge random mixtures of what a frozen feature net sees, each at one scale",
-        paper="Sauer, Chitta, Mueller, Geiger 2021, Projected GANs Converge Faster, arXiv 2111.01007",
+        paper="Sauer, Chitta, Müller, Geiger 2021, Projected GANs Converge Faster, arXiv 2111.01007",
         generator=Part("fastgan"),
         discriminator=Part("projected"),
         loss=Part("hinge"),

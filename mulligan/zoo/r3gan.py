@@ -7,7 +7,10 @@ from dataclasses import replace
 from mulligan.core.recipe import Budget, Part, Players, Recipe, Schedule, Term, derived
 from mulligan.core.registry import recipes
 
-PAPER = "Huang, Gokaslan, Kuleshov, Tompkin 2024, The GAN is dead; long live the GAN!, arXiv 2501.05441"
+PAPER = (
+    "Huang, Gokaslan, Kuleshov, Tompkin 2024, The GAN is dead; long live the GAN! A Modern GAN Baseline, "
+    "arXiv 2501.05441"
+)
 
 
 def _scheduled(recipe: Recipe, gamma: float, ema: float, images: float | None) -> Recipe:

@@ -15,7 +15,8 @@ def relativistic() -> Recipe:
         dcgan(),
         name="relativistic",
         about="D says how much more real a real image is than a generated one, and G turns that round",
-        paper="Jolicoeur-Martineau 2018, The relativistic discriminator, arXiv 1807.00734",
+        paper="Jolicoeur-Martineau 2018, The relativistic discriminator: a key element missing from standard GAN, "
+        "arXiv 1807.00734",
         loss=Part("relativistic"),
         optimizer=Players(generator=adam, discriminator=adam),
         share_fakes=False,

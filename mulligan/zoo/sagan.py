@@ -14,7 +14,8 @@ def sagan() -> Recipe:
         sngan(),
         name="sagan",
         about="self-attention in G and D, spectral norm in both, and D learns four times as fast as G",
-        paper="Zhang, Goodfellow, Metaxas, Odena 2019, Self-Attention GANs, arXiv 1805.08318",
+        paper="Zhang, Goodfellow, Metaxas, Odena 2019, Self-Attention Generative Adversarial Networks, "
+        "arXiv 1805.08318",
         generator=Part("resnet", norm="class", attention=1, spectral=True),
         discriminator=Part("resnet", attention=1),
         task=Part("by-class-if-labelled"),

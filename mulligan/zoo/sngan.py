@@ -14,7 +14,8 @@ def sngan() -> Recipe:
     return Recipe(
         name="sngan",
         about="every layer of D is divided by its largest singular value, which bounds how steep D can be",
-        paper="Miyato, Kataoka, Koyama, Yoshida 2018, Spectral Normalization for GANs, arXiv 1802.05957",
+        paper="Miyato, Kataoka, Koyama, Yoshida 2018, Spectral Normalization for Generative Adversarial Networks, "
+        "arXiv 1802.05957",
         generator=Part("resnet", norm="batch"),
         discriminator=Part("resnet"),
         loss=Part("hinge"),

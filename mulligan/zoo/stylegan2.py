@@ -13,7 +13,8 @@ def stylegan2() -> Recipe:
     return Recipe(
         name="stylegan2",
         about="noise becomes a style that scales the kernels of every layer; lazy R1, and paths of even length",
-        paper="Karras, Laine, Aittala, Hellsten, Lehtinen, Aila 2020, Improving StyleGAN, arXiv 1912.04958",
+        paper="Karras, Laine, Aittala, Hellsten, Lehtinen, Aila 2020, Analyzing and Improving the Image Quality of "
+        "StyleGAN, arXiv 1912.04958",
         generator=Part("stylegan2"),
         discriminator=Part("stylegan2"),
         loss=Part("nonsaturating"),
@@ -46,7 +47,8 @@ def stylegan2_ada() -> Recipe:
         stylegan2(),
         name="stylegan2-ada",
         about="D is shown augmented images, as often as it takes to keep it from learning few by heart",
-        paper="Karras, Aittala, Hellsten, Laine, Lehtinen, Aila 2020, GANs with Limited Data, arXiv 2006.06676",
+        paper="Karras, Aittala, Hellsten, Laine, Lehtinen, Aila 2020, Training Generative Adversarial Networks with "
+        "Limited Data, arXiv 2006.06676",
         augment=Part("ada"),
     )
 
@@ -57,7 +59,8 @@ def stylegan2_apa() -> Recipe:
         stylegan2(),
         name="stylegan2-apa",
         about="generated images are passed off as real, as often as it takes to keep D from being too sure",
-        paper="Jiang, Dai, Wu, Loy 2021, Deceive D: Adaptive Pseudo Augmentation, arXiv 2111.06849",
+        paper="Jiang, Dai, Wu, Loy 2021, Deceive D: Adaptive Pseudo Augmentation for GAN Training with Limited Data, "
+        "arXiv 2111.06849",
         augment=Part("apa"),
     )
 
@@ -69,6 +72,7 @@ def stylegan2_lecam() -> Recipe:
         base,
         name="stylegan2-lecam",
         about="what D says of reals is held near what it said of fakes lately, and the other way round",
-        paper="Tseng, Jiang, Liu, Yang, Yang 2021, Regularizing GANs under Limited Data, arXiv 2104.03310",
+        paper="Tseng, Jiang, Liu, Yang, Yang 2021, Regularizing Generative Adversarial Networks under Limited Data, "
+        "arXiv 2104.03310",
         terms={**base.terms, "lecam": Term(0.01)},
     )

@@ -17,7 +17,8 @@ def stylegan3_t() -> Recipe:
         stylegan2(),
         name="stylegan3-t",
         about="every layer is filtered so that nothing aliases: details move with what they are details of",
-        paper="Karras, Aittala, Laine, Härkönen, Hellsten, Lehtinen, Aila 2021, Alias-Free GAN, arXiv 2106.12423",
+        paper="Karras, Aittala, Laine, Härkönen, Hellsten, Lehtinen, Aila 2021, Alias-Free Generative Adversarial "
+        "Networks, arXiv 2106.12423",
         generator=Part("stylegan3"),
         terms={"r1": Term(1.0, every=16)},
         optimizer=Players(generator=FAST, discriminator=ADAM),

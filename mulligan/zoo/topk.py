@@ -14,6 +14,7 @@ def topk() -> Recipe:
         dcgan(),
         name="topk",
         about="G learns only from the fakes of a batch that D finds most real, ever fewer of them",
-        paper="Sinha, Zhao, Goyal, Raffel, Odena 2020, Top-k Training of GANs, arXiv 2002.06224",
+        paper="Sinha, Zhao, Goyal, Raffel, Odena 2020, Top-k Training of GANs: Improving GAN Performance by Throwing "
+        "Away Bad Samples, arXiv 2002.06224",
         terms={"top-k": Term(Schedule("linear", 1.0, 0.5))},
     )

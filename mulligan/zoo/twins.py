@@ -27,6 +27,7 @@ def adcgan() -> Recipe:
         tacgan(),
         name="adcgan",
         about="the classifier also tells a real three from a generated three, so that it says what G still lacks",
-        paper="Hou, Cao, Shen, Pan, Cheng 2022, GANs with Auxiliary Discriminative Classifier, arXiv 2107.10060",
+        paper="Hou, Cao, Shen, Pan, Cheng 2022, Conditional GANs with Auxiliary Discriminative Classifier, "
+        "arXiv 2107.10060",
         terms={"discriminative": Term(1.0)},
     )

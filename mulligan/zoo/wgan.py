@@ -35,7 +35,8 @@ def wgan_gp() -> Recipe:
         wgan(),
         name="wgan-gp",
         about="WGAN with a gradient penalty in place of clipping",
-        paper="Gulrajani et al. 2017, Improved Training of Wasserstein GANs, arXiv 1704.00028",
+        paper="Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, Improved Training of Wasserstein GANs, "
+        "arXiv 1704.00028",
         terms={"wgan-gp": Term(10.0)},
         optimizer=Players(generator=adam, discriminator=adam),
     )
