@@ -105,7 +105,9 @@ def test_images_alone_decide_what_it_learns(shapes: Path, tmp_path: Path, monkey
     assert len(stamps) == 1
 
 
-@pytest.mark.parametrize(("sides", "halvings"), [((28, 28), 1), ((32, 32), 1), ((64, 96), 2), ((256, 256), 3)])
+@pytest.mark.parametrize(
+    ("sides", "halvings"), [((28, 28), 1), ((32, 32), 1), ((56, 56), 1), ((64, 96), 2), ((256, 256), 3)]
+)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_what_is_encoded_is_smaller(sides: tuple[int, int], halvings: int, channels: int) -> None:
     assert halvings_for(*sides) == halvings
@@ -202,6 +204,7 @@ def test_a_changed_or_missing_file_is_named(shapes: Path, tmp_path: Path, made: 
         ("ring", ["--autoencoder", "self"], "--autoencoder is for pictures"),
         ("SHAPES", ["--autoencoder", "self", "--task", "denoise"], "task=denoise makes them from images"),
         ("SHAPES", ["--autoencoder", "self", "--size", "31"], "not possible from 31x31; try --size 32x32"),
+        ("SHAPES", ["--autoencoder", "self", "--size", "28"], r"try --size 32x32 \(networks see latents, 2 times"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(
@@ -212,7 +215,16 @@ def test_what_cannot_be_is_refused_in_a_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    words = ["mulligan", "train", str(shapes) if data == "SHAPES" else data, *options, "--dry-run"]
+    words = [
+        "mulligan",
+        "train",
+        str(shapes) if data == "SHAPES" else data,
+        *options,
+        "--dry-run",
+        "--quiet",
+        "--minutes",
+        "1",
+    ]
     monkeypatch.setattr(sys, "argv", words)
     monkeypatch.chdir(shapes.parent)
     with pytest.raises(SystemExit) as ended:

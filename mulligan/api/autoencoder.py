@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,21 @@ class Coded:
             "clipped": self.data.clipped,
             "psnr": self.decibels,
         }
+
+
+@contextmanager
+def in_pictures(behind: Coded | None) -> Iterator[None]:
+    """Within, what a network says of sizes, which it knows as those of latents, becomes advice about pictures."""
+    try:
+        yield
+    except UserError as error:
+        if behind is None:
+            raise
+        factor = behind.autoencoder.codec.factor
+        advice = re.sub(
+            r"--size (\d+)x(\d+)", lambda m: f"--size {factor * int(m[1])}x{factor * int(m[2])}", str(error)
+        )
+        raise UserError(f"{advice} (networks see latents, {factor} times smaller than pictures)") from None
 
 
 def coded(

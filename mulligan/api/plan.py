@@ -11,12 +11,11 @@ from datetime import datetime, timedelta
 import torch
 from torch import nn
 
-from mulligan.api.autoencoder import Coded
+from mulligan.api.autoencoder import Coded, in_pictures
 from mulligan.api.build import build_game, parameters_of, pick_device, pick_precision
 from mulligan.api.judge import MOST_AT_A_LOOK, Judge
 from mulligan.core import registry
 from mulligan.core.batch import Shown
-from mulligan.core.errors import UserError
 from mulligan.core.recipe import Recipe
 from mulligan.core.seeding import mix
 from mulligan.data import Data
@@ -73,22 +72,15 @@ class Plan:
 
     def new_game(self, state: State = State()) -> Game:
         """The game at the beginning of a state's attempt."""
-        dealt = self.coded.data if self.coded else self.data
-        try:
+        with in_pictures(self.coded):
             return build_game(
                 self.recipe_of(state),
-                dealt,
+                self.coded.data if self.coded else self.data,
                 seed=self.seed,
                 device=self.device,
                 precision=self.precision,
                 attempt=state.attempt,
             )
-        except UserError as error:
-            if not self.coded:
-                raise
-            raise UserError(
-                f"{error} (sizes are those of latents: {self.coded.autoencoder.codec.factor} times smaller)"
-            ) from None
 
     def drawing(self, game: Game) -> nn.Module:
         """The moving average of a game's G, as it makes pictures."""

@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from mulligan import __version__
-from mulligan.api.autoencoder import OWN, Coded, coded, keep
+from mulligan.api.autoencoder import OWN, Coded, coded, in_pictures, keep
 from mulligan.api.build import pick_device, recipe_named
 from mulligan.api.choose import SIDE, Choice, begin_with, choose
 from mulligan.api.host import Host
@@ -136,9 +136,9 @@ def train(
     if known:
         wanted = Recipe.read(read_json(run.recipe), where=str(run.recipe))
     elif recipe is None:
-        wanted, chosen = choose(
-            wanted, behind.data if behind else images_of, device=pick_device(device), seed=seed, own=settings or ()
-        )
+        with in_pictures(behind):
+            dealt = behind.data if behind else images_of
+            wanted, chosen = choose(wanted, dealt, device=pick_device(device), seed=seed, own=settings or ())
     plan = prepare(
         images_of, wanted, seed=seed, device=device, features=features, guard=guard, started=started, timed=False,
         budget_images=known and known["budget_images"], coded=behind,
@@ -207,9 +207,9 @@ def dry_run(
     images_of = _open(str(data), options, quiet)
     behind = _behind(options, images_of, device, quiet)
     if recipe is None:
-        wanted, chosen = choose(
-            wanted, behind.data if behind else images_of, device=pick_device(device), seed=seed, own=settings or ()
-        )
+        with in_pictures(behind):
+            dealt = behind.data if behind else images_of
+            wanted, chosen = choose(wanted, dealt, device=pick_device(device), seed=seed, own=settings or ())
     plan = prepare(
         images_of, wanted, seed=seed, device=device, features=features, guard="off", started=started, timed=True,
         coded=behind,

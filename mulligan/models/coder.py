@@ -22,7 +22,7 @@ from mulligan.core.seeding import generator_at, mix
 
 NOISE = 0.1  # added to latents while learning, whose deviation is 1, so that what lies near one is its picture, too
 RATE = 3e-3  # 8e-3 left 64x64 faces at their mean (14 dB), 4e-3 brought them back at 32
-FEWEST, MOST = 14, 3  # latents of a side as a rule, at least; halvings
+FEWEST, MOST = 16, 3  # latents of a side as a rule, at least; halvings
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"  # as diffusers saves it
 PACKED = {1: 3, 2: 6, 3: 12}  # how many numbers of an image become one, by halvings
 
