@@ -136,9 +136,7 @@ def train(
     if known:
         wanted = Recipe.read(read_json(run.recipe), where=str(run.recipe))
     elif recipe is None:
-        with in_pictures(behind):
-            dealt = behind.data if behind else images_of
-            wanted, chosen = choose(wanted, dealt, device=pick_device(device), seed=seed, own=settings or ())
+        wanted, chosen = _fitted(wanted, images_of, behind, device=device, seed=seed, settings=settings)
     plan = prepare(
         images_of, wanted, seed=seed, device=device, features=features, guard=guard, started=started, timed=False,
         budget_images=known and known["budget_images"], coded=behind,
@@ -159,6 +157,15 @@ def train(
             keep(run.autoencoder, str(options.autoencoder), behind)
         _play(run, plan, started, quiet)
     return Run(run.path)
+
+
+def _fitted(
+    recipe: Recipe, data: Data, behind: Coded | None, *, device: str, seed: int, settings: Mapping[str, Any] | None
+) -> tuple[Recipe, list[Choice]]:
+    """The recipe made to fit what is dealt, and what was changed in it."""
+    with in_pictures(behind):
+        dealt = behind.data if behind else data
+        return choose(recipe, dealt, device=pick_device(device), seed=seed, own=settings or ())
 
 
 def _play(run: RunFolder, plan: Plan, started: float, quiet: bool) -> None:
@@ -207,9 +214,7 @@ def dry_run(
     images_of = _open(str(data), options, quiet)
     behind = _behind(options, images_of, device, quiet)
     if recipe is None:
-        with in_pictures(behind):
-            dealt = behind.data if behind else images_of
-            wanted, chosen = choose(wanted, dealt, device=pick_device(device), seed=seed, own=settings or ())
+        wanted, chosen = _fitted(wanted, images_of, behind, device=device, seed=seed, settings=settings)
     plan = prepare(
         images_of, wanted, seed=seed, device=device, features=features, guard="off", started=started, timed=True,
         coded=behind,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -30,9 +30,16 @@ def _clipped(optimizer: torch.optim.Optimizer, clip: float) -> torch.optim.Optim
     """
     if clip < 0:
         raise ValueError(f"Invalid clip value: {clip}")
+    return _before_steps(optimizer, _clip, clip=clip)
+
+
+def _before_steps(
+    optimizer: torch.optim.Optimizer, what: Callable[..., None], **options: Number
+) -> torch.optim.Optimizer:
+    """The optimizer, which now does that before every step; options stand in its groups, where they may move."""
     for group in optimizer.param_groups:
-        group["clip"] = clip
-    optimizer.register_step_pre_hook(_clip)
+        group.update(options)
+    optimizer.register_step_pre_hook(what)
     return optimizer
 
 
@@ -79,10 +86,7 @@ def adam_by_norm(
     if norm <= 0:
         raise ValueError(f"Invalid norm value: {norm}")
     optimizer = torch.optim.Adam(parameters, lr=lr, betas=_betas(beta1, beta2), eps=eps, fused=True)
-    for group in optimizer.param_groups:
-        group["norm"] = norm
-    optimizer.register_step_pre_hook(_clip_norm)
-    return optimizer
+    return _before_steps(optimizer, _clip_norm, norm=norm)
 
 
 def _clip_norm(optimizer: torch.optim.Optimizer, *_: Any) -> None:
