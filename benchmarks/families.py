@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from runs import whole
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -27,6 +26,7 @@ from mulligan.api.build import build_game, recipe_named
 from mulligan.core.recipe import Recipe
 from mulligan.data import Data, open_data
 from mulligan.engine.loop import State, play_step
+from runs import whole
 
 RESULTS = Path(__file__).parent / "results" / "families.json"
 FAMILIES = (

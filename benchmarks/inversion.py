@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from runs import whole
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -32,6 +31,7 @@ from mulligan.core.batch import to_float, to_uint8
 from mulligan.core.run import write_json
 from mulligan.metrics.features.digits import digits
 from mulligan.use.film import save_film
+from runs import whole
 
 RESULTS = Path(__file__).parent / "results"
 HOLE, SMALLER = 14, 4

@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from runs import whole
 from torch import Tensor
 
 import mulligan as mg
@@ -35,6 +34,7 @@ from mulligan.core.batch import to_float, to_uint8
 from mulligan.core.recipe import Part
 from mulligan.data import ImageData, open_data
 from mulligan.metrics.protocol import extract
+from runs import whole
 
 RESULTS = Path(__file__).parent / "results" / "little_data.json"
 VARIANTS: dict[str, Any] = {

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mnist_judge import MnistJudge, add_options
-from runs import budget_of, sampled, trained
 from torch import Tensor
 
+from mnist_judge import MnistJudge, add_options
 from mulligan.data import open_data
+from runs import budget_of, sampled, trained
 
 RESULTS = Path(__file__).parent / "results"
 COUNT, HALF = 10_000, 5_000  # as many as MNIST's test set has

@@ -25,7 +25,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from runs import whole
 from skimage.restoration import denoise_nl_means, inpaint_biharmonic
 from torch import Tensor
 
@@ -38,6 +37,7 @@ from mulligan.metrics.features.net import FeatureNet
 from mulligan.metrics.pictures import maps_apart, ssim
 from mulligan.use.pictures import grid
 from mulligan.use.sample import CHUNK
+from runs import whole
 
 RESULTS = Path(__file__).parent / "results"
 TASKS: dict[str, dict[str, Any]] = {

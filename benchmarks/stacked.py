@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from runs import budget_of, mulligan, sampled
 
 import mulligan as mg
+from runs import budget_of, mulligan, sampled
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLES = 26_000

@@ -35,7 +35,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from runs import whole
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -49,6 +48,7 @@ from mulligan.metrics.classifier import Classifier, answers, fitted
 from mulligan.metrics.features.digits import digits
 from mulligan.metrics.pictures import ssim
 from mulligan.use.apply import applied
+from runs import whole
 
 RESULTS = Path(__file__).parent / "results"
 STEPS, BATCH = 1500, 64  # of the classifiers that judge

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from little_data import subset
-from runs import whole
 
 import mulligan as mg
+from little_data import subset
 from mulligan.data import ImageData, open_data
+from runs import whole
 
 RESULTS = Path(__file__).parent / "results" / "synthetic.json"
 

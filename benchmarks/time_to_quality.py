@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from runs import MULLIGAN, budget_of, mulligan
 
 RESULTS = Path(__file__).parent / "results" / "time_to_quality.json"
@@ -52,6 +53,7 @@ def tensorflow(images: np.ndarray) -> tuple[Callable[[], None], Sampler]:
     """The TensorFlow DCGAN tutorial: networks, Adam 1e-4, batch 256, compiled step."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow as tf
+
     from speed import tensorflow_networks
 
     tf.random.set_seed(0)
@@ -92,8 +94,9 @@ def _torch_sampler(G: Any) -> Sampler:
 def plain_pytorch(images: np.ndarray) -> tuple[Callable[[], None], Sampler]:
     """The same networks, Adam 2e-4 with beta1 0.5 (Radford 2015), batch 64."""
     import torch
-    from speed import plain_networks
     from torch.nn.functional import binary_cross_entropy_with_logits as bce
+
+    from speed import plain_networks
 
     torch.manual_seed(0)
     G, D = plain_networks()
@@ -117,6 +120,7 @@ def plain_pytorch(images: np.ndarray) -> tuple[Callable[[], None], Sampler]:
 def wgan_gp(images: np.ndarray) -> tuple[Callable[[], None], Sampler]:
     """Gulrajani 2017, algorithm 1 and table 1, on the same networks, the critic without dropout; batch 64."""
     import torch
+
     from speed import plain_networks
 
     torch.manual_seed(0)

@@ -29,8 +29,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from runs import whole
-from zoo_page import PUBLISHED, page
 
 import mulligan as mg
 from mulligan.api.build import recipe_named
@@ -42,6 +40,8 @@ from mulligan.data import Data, open_data
 from mulligan.metrics.distances import measure
 from mulligan.metrics.protocol import extract
 from mulligan.use.pictures import grid
+from runs import whole
+from zoo_page import PUBLISHED, page
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo_sizes import SIZES, counted
-
 from mulligan.api.zoo import compare
 from mulligan.core.recipe import Recipe
+from zoo_sizes import SIZES, counted
 
 COLUMNS = {  # heading: (data set, number, digits behind the point)
     "digits: coverage": ("digits", "coverage", 3),
