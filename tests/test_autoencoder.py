@@ -227,6 +227,7 @@ def test_what_cannot_be_is_refused_in_a_line(
     ]
     monkeypatch.setattr(sys, "argv", words)
     monkeypatch.chdir(shapes.parent)
+    monkeypatch.setattr(api, "own", lambda *_: pytest.fail("was taught before it was refused"))
     with pytest.raises(SystemExit) as ended:
         main()
     (said,) = capsys.readouterr().err.strip().splitlines()

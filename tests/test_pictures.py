@@ -11,7 +11,7 @@ from PIL import Image
 
 from mulligan.core.batch import to_float, to_uint8
 from mulligan.core.errors import UserError
-from mulligan.use.pictures import GUTTER, NEUTRAL, grid, save_images
+from mulligan.use.pictures import GUTTER, NEUTRAL, captioned, grid, save_images
 
 
 def some(count: int, channels: int = 1, height: int = 4, width: int = 6) -> torch.Tensor:
@@ -56,6 +56,18 @@ def test_what_is_transparent_shows_a_checkerboard() -> None:
     pixels = np.asarray(picture)[GUTTER:-GUTTER, GUTTER:-GUTTER]
     assert (pixels[:, :8] == 255).all()
     assert len(np.unique(pixels[:, 8:])) == 2 and pixels[:, 8:].max() < 255
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_captions_stand_beside_their_rows_and_above_their_columns(channels: int) -> None:
+    sheet = grid(torch.full((6, channels, 28, 28), 200, dtype=torch.uint8), 3)
+    whole = captioned(sheet, ["one", ""], ["", "", "+3"])
+    left, top = whole.width - sheet.width, whole.height - sheet.height
+    assert whole.crop((left, top, whole.width, whole.height)).tobytes() == sheet.tobytes()
+    dark = np.asarray(whole.convert("L")) < 100
+    rows, columns = np.nonzero(dark[top:, :left])[0], np.nonzero(dark[:top, left:])[1]
+    assert len(rows) and rows.max() < sheet.height / 2 and not dark[:top, :left].any()
+    assert len(columns) and columns.min() > sheet.width * 2 / 3
 
 
 def test_a_png_is_a_grid_and_is_replaced(tmp_path: Path) -> None:

@@ -49,6 +49,10 @@ class Coded:
     data: LatentData
     stamp: str  # of the codec's weights
 
+    @property
+    def factor(self) -> int:
+        return self.autoencoder.codec.factor
+
     @functools.cached_property
     @torch.inference_mode()
     def decibels(self) -> float:
@@ -74,14 +78,16 @@ class Coded:
 
 
 @contextmanager
-def in_pictures(behind: Coded | None) -> Iterator[None]:
-    """Within, what a network says of sizes, which it knows as those of latents, becomes advice about pictures."""
+def in_pictures(factor: int) -> Iterator[None]:
+    """Within, what a network says of sizes, which it knows as those of latents, becomes advice about pictures.
+
+    `factor`: by how much these are larger; 1, where networks see pictures.
+    """
     try:
         yield
     except UserError as error:
-        if behind is None:
+        if factor == 1:
             raise
-        factor = behind.autoencoder.codec.factor
         advice = re.sub(
             r"--size (\d+)x(\d+)", lambda m: f"--size {factor * int(m[1])}x{factor * int(m[2])}", str(error)
         )
@@ -94,22 +100,29 @@ def coded(
     device: torch.device,
     *,
     kept: Path | None = None,
+    fits: Callable[[tuple[int, int, int]], object] = lambda shape: None,
     progress: Progress,
     say: Callable[[str], None] = lambda text: None,
 ) -> Coded:
     """The data behind the autoencoder that `spec` names, "self" or a folder; learnt and encoded where it has to be.
 
-    `kept`: the file that a run keeps it in, which if it is there is asked first. `progress` is told images done and of
-    how many, `say` what takes long.
+    `kept`: the file that a run keeps it in, which if it is there is asked first. `fits` is asked about latents of a
+    shape before anything takes long, and raises UserError where they are of no use. `progress` is told images done and
+    of how many, `say` what takes long.
 
     Raises UserError for data that are no pictures, or of a size or channels that it does not take.
     """
     if not isinstance(data, ImageData | StackedData):
         raise UserError(f"{data.name}: --autoencoder is for pictures, and these are none; leave it out")
     there = read_kept(kept, spec, device) if kept and kept.exists() else None
-    codec = there.codec if there else codec_for(spec, data, device, progress, say)
-    stamp = stamp_of(codec)
+    codec = there.codec if there else codec_for(spec, data.shape)
     shape = latent_shape(codec, spec, data.shape)
+    with in_pictures(codec.factor):
+        fits(shape)
+    if spec == OWN and not there:
+        codec = own(data, device, progress, say)
+    codec = codec.to(device).eval().requires_grad_(False)
+    stamp = stamp_of(codec)
 
     @torch.inference_mode()
     def encode(images: Tensor) -> Tensor:
@@ -122,13 +135,10 @@ def coded(
     return Coded(autoencoder, latents, stamp)
 
 
-def codec_for(
-    spec: str, data: ImageData | StackedData, device: torch.device, progress: Progress, say: Callable[[str], None]
-) -> Codec:
-    """By name or folder, frozen, on the device."""
-    if spec != OWN:
-        return read_folder(Path(spec)).to(device).eval().requires_grad_(False)
-    return own(data, device, progress, say).to(device)
+def codec_for(spec: str, shape: tuple[int, int, int]) -> Codec:
+    """By name or folder. "self" as it is before it learns, which is enough to know what it makes of pictures' sizes."""
+    channels, height, width = shape
+    return Coder(channels, halvings_for(height, width)) if spec == OWN else read_folder(Path(spec))
 
 
 def own(data: ImageData | StackedData, device: torch.device, progress: Progress, say: Callable[[str], None]) -> Coder:

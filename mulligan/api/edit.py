@@ -20,7 +20,7 @@ from mulligan.core.errors import UserError
 from mulligan.core.run import write_whole
 from mulligan.use.film import refuse_other_suffix, save_film
 from mulligan.use.latent import Space, Styles, classes_blended
-from mulligan.use.pictures import grid, png
+from mulligan.use.pictures import captioned, grid, png
 from mulligan.use.sample import CHUNK, classes_for, noise_at
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.85, 1.0)  # of a truncation sweep
@@ -166,7 +166,8 @@ def mix(
     inner = _pictures(run, where, crossed.flatten(0, 1)).unflatten(0, crossed.shape[:2])
     lines = [torch.cat([torch.full_like(tops[:1], 128), tops])]
     lines += [torch.cat([side[None], line]) for side, line in zip(sides, inner, strict=True)]
-    return _written(out, torch.cat(lines), len(above) + 1) | {"layers_from_columns": layers}
+    written = _written(out, torch.cat(lines), ["", *_seeded(rows)], ["", *_seeded(columns)])
+    return written | {"layers_from_columns": layers}
 
 
 def truncate(run: Run, out: str | Path, *, seeds: Sequence[int], class_: str | int | None = None) -> dict[str, Any]:
@@ -183,7 +184,8 @@ def truncate(run: Run, out: str | Path, *, seeds: Sequence[int], class_: str | i
         if isinstance(where, Styles):
             places = where.middle + level * (places - where.middle)
         columns.append(_pictures(run, where, places, ids))
-    return _written(out, torch.stack(columns, 1).flatten(0, 1), len(LEVELS)) | {"truncation": list(LEVELS)}
+    pictures = torch.stack(columns, 1).flatten(0, 1)
+    return _written(out, pictures, _seeded(seeds), [f"{level:g}" for level in LEVELS]) | {"truncation": list(LEVELS)}
 
 
 def directions(
@@ -259,6 +261,8 @@ def move(
         steps = torch.cat([steps, steps.flip(0)[1:-1]])
     places, ids = at.places.to(run.device), None if at.classes is None else at.classes.to(run.device)
     pictures = _moved(run, where, places, ids, ways, steps)
+    if not film:
+        return _written(out, pictures, _rows(ways, [f"picture {n}" for n in range(len(places))]), _signed(steps))
     save_film(out, pictures, fps=fps, columns=len(steps))
     return {"written": str(out)}
 
@@ -274,14 +278,15 @@ def _shown(
 ) -> dict[str, Any]:
     """The sheet and the file of directions."""
     places, ids = drawn(run, where, seeds, [run.class_id(class_)] * len(seeds))
-    pictures = _moved(run, where, places, ids, found, torch.linspace(-strength, strength, STOPS))
+    steps = torch.linspace(-strength, strength, STOPS)
+    pictures = _moved(run, where, places, ids, found, steps)
     kept = out.with_suffix(KEPT)
     found.save(kept)
     rows = [
         {"direction": name, "deviation": round(spread, 4)}
         for name, spread in zip(found.names, found.spread.tolist(), strict=True)
     ]
-    said: dict[str, Any] = _written(out, pictures, STOPS) | {"kept": str(kept), "directions": rows}
+    said: dict[str, Any] = _written(out, pictures, _rows(found, _seeded(seeds)), _signed(steps)) | {"kept": str(kept), "directions": rows}
     return said if found.told is None else said | {"told": round(found.told, 4)}
 
 
@@ -333,6 +338,20 @@ def _sheet_name(out: str | Path, *, beside: bool = False) -> Path:
     return out
 
 
-def _written(out: Path, pictures: Tensor, columns: int) -> dict[str, Any]:
-    write_whole(out, png(grid(pictures, columns)))
+def _seeded(seeds: Sequence[int]) -> list[str]:
+    return [f"seed {seed}" for seed in seeds]
+
+
+def _rows(ways: Directions, places: Sequence[str]) -> list[str]:
+    """What to call the rows of `_moved`: directions, and places where there are several."""
+    return [f"{name}, {place}" if len(places) > 1 else name for name in ways.names for place in places]
+
+
+def _signed(steps: Tensor) -> list[str]:
+    return [f"{step:+.2g}" if step else "0" for step in steps.tolist()]
+
+
+def _written(out: Path, pictures: Tensor, down: Sequence[str], across: Sequence[str]) -> dict[str, Any]:
+    """A sheet of a row for each of `down`, a column for each of `across`."""
+    write_whole(out, png(captioned(grid(pictures, len(across)), down, across)))
     return {"written": str(out)}

@@ -72,7 +72,7 @@ class Plan:
 
     def new_game(self, state: State = State()) -> Game:
         """The game at the beginning of a state's attempt."""
-        with in_pictures(self.coded):
+        with in_pictures(self.coded.factor if self.coded else 1):
             return build_game(
                 self.recipe_of(state),
                 self.coded.data if self.coded else self.data,

@@ -17,11 +17,12 @@ from filelock import FileLock, Timeout
 
 from mulligan import __version__
 from mulligan.api.autoencoder import OWN, Coded, coded, in_pictures, keep
-from mulligan.api.build import pick_device, recipe_named
+from mulligan.api.build import build_networks, pick_device, recipe_named
 from mulligan.api.choose import SIDE, Choice, begin_with, choose
 from mulligan.api.host import Host
 from mulligan.api.plan import Plan, prepare
 from mulligan.api.runs import Run
+from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Budget, Recipe
 from mulligan.core.run import RunFolder, read_json, write_json
@@ -127,7 +128,7 @@ def train(
     images_of = _open(spec, options, quiet)
     if known and known["data"]["fingerprint"] != images_of.fingerprint:
         raise UserError(f"{data}: its images have changed since {run.path} began; train into another --out")
-    behind = _behind(options, images_of, device, quiet, kept=run.autoencoder if known else None)
+    behind = _behind(options, images_of, wanted, device, quiet, kept=run.autoencoder if known else None)
     if known and behind and known["autoencoder"]["stamp"] != behind.stamp:
         raise UserError(
             f"{options.autoencoder}: its weights have changed since {run.path} began; train into another --out"
@@ -163,7 +164,7 @@ def _fitted(
     recipe: Recipe, data: Data, behind: Coded | None, *, device: str, seed: int, settings: Mapping[str, Any] | None
 ) -> tuple[Recipe, list[Choice]]:
     """The recipe made to fit what is dealt, and what was changed in it."""
-    with in_pictures(behind):
+    with in_pictures(behind.factor if behind else 1):
         dealt = behind.data if behind else data
         return choose(recipe, dealt, device=pick_device(device), seed=seed, own=settings or ())
 
@@ -212,7 +213,7 @@ def dry_run(
     chosen: list[Choice] = []
     options = _fitting(options, other, device, wanted, chosen=recipe is None)
     images_of = _open(str(data), options, quiet)
-    behind = _behind(options, images_of, device, quiet)
+    behind = _behind(options, images_of, wanted, device, quiet)
     if recipe is None:
         wanted, chosen = _fitted(wanted, images_of, behind, device=device, seed=seed, settings=settings)
     plan = prepare(
@@ -269,12 +270,22 @@ def _open(spec: str, options: DataOptions, quiet: bool) -> Data:
         return open_data(spec, **options.reading(), progress=line.count)
 
 
-def _behind(options: DataOptions, data: Data, device: str, quiet: bool, *, kept: Path | None = None) -> Coded | None:
-    """The autoencoder that is asked for, if one is, and the data as it encodes them."""
+def _behind(
+    options: DataOptions, data: Data, recipe: Recipe, device: str, quiet: bool, *, kept: Path | None = None
+) -> Coded | None:
+    """The autoencoder that is asked for, if one is, and the data as it encodes them.
+
+    Raises UserError for latents that the recipe's networks refuse, before the autoencoder learns.
+    """
     if options.autoencoder is None:
         return None
+    on = pick_device(device)
+
+    def fits(shape: tuple[int, int, int]) -> None:
+        build_networks(recipe, shape, recipe.task.build(registry.tasks, data).classes, torch.device("meta"))
+
     with ProgressLine(0, quiet=quiet) as line:
-        return coded(options.autoencoder, data, pick_device(device), kept=kept, progress=line.count, say=line.say)
+        return coded(options.autoencoder, data, on, kept=kept, fits=fits, progress=line.count, say=line.say)
 
 
 def with_budget(

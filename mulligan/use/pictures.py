@@ -6,12 +6,13 @@ import io
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from mulligan.core.errors import UserError
@@ -48,6 +49,23 @@ def grid(images: Tensor, columns: int | None = None, scale: int | None = None) -
     sheet = cells.reshape(rows, columns, cell_h, cell_w, channels).swapaxes(1, 2)
     sheet = sheet.reshape(rows * cell_h, columns * cell_w, channels)
     return as_image(np.pad(sheet, ((0, GUTTER), (0, GUTTER), (0, 0)), constant_values=NEUTRAL))
+
+
+LETTER = 14  # pixels high, of captions
+
+
+def captioned(sheet: Image.Image, down: Sequence[str], across: Sequence[str]) -> Image.Image:
+    """A grid of len(down) rows and len(across) columns, with words beside each row and above each column."""
+    font = ImageFont.load_default(LETTER)
+    left, top = math.ceil(max(map(font.getlength, down))) + LETTER, 2 * LETTER
+    whole = Image.new(sheet.mode, (left + sheet.width, top + sheet.height), "white")
+    whole.paste(sheet, (left, top))
+    pen = ImageDraw.Draw(whole)
+    for row, words in enumerate(down):
+        pen.text((left - LETTER / 2, top + (row + 0.5) * sheet.height / len(down)), words, "black", font, "rm")
+    for column, words in enumerate(across):
+        pen.text((left + (column + 0.5) * sheet.width / len(across), LETTER), words, "black", font, "mm")
+    return whole
 
 
 PLOT, EDGE, DOT = 512, 1.25, 40  # pixels of a side; what is shown of the plane; darkness of one point
