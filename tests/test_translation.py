@@ -113,6 +113,16 @@ def test_two_folders_and_pictures_side_by_side_are_the_same_pairs(pairs: Path) -
     assert open_data(pairs, pairs=True, size=(8, 12)).shape == (3, 8, 12)
 
 
+def test_which_half_is_which_is_told_where_pictures_lie_side_by_side(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+    for data in (pairs, pairs / "both"):
+        mg.train(data, out=tmp_path / data.name, recipe="restore", settings={"task": "pairs"}, images=8)
+        told.append("the left half of each picture, 16x24" in capsys.readouterr().err)
+    assert told == [False, True]
+
+
 def test_what_are_no_pairs(pairs: Path, tmp_path: Path) -> None:
     for side, name in (("a", "x.png"), ("b", "y.png")):
         (tmp_path / side).mkdir()

@@ -28,6 +28,7 @@ from mulligan.core.recipe import Budget, Recipe
 from mulligan.core.run import RunFolder, read_json, write_json
 from mulligan.data import BUILT_IN, Data, open_data
 from mulligan.data.checkup import listed
+from mulligan.data.pairs import PairData, in_two_folders
 from mulligan.engine import checkpoint
 from mulligan.engine.loop import State, play, restore
 from mulligan.engine.memory import kept_memory
@@ -151,7 +152,7 @@ def train(
         if not known:
             write_json(run.recipe, wanted.as_json())
             write_json(run.run, _description(plan, asked, chosen, command))
-            said = (_skipped(images_of), behind and str(behind), *map(str, chosen), plan.foreseen())
+            said = (_skipped(images_of), _halves(images_of), behind and str(behind), *map(str, chosen), plan.foreseen())
             for line in filter(None, said):
                 _tell(quiet, line)
         if behind and not run.autoencoder.exists():
@@ -380,6 +381,13 @@ def _description(
 def _skipped(data: Data) -> str:
     bad = data.checkup.unreadable
     return f"skipped, of {data.checkup.files:,} image files: {listed(bad)}" if bad else ""
+
+
+def _halves(data: Data) -> str:
+    if not isinstance(data, PairData) or in_two_folders(Path(data.checkup.path)):
+        return ""
+    height, width = data.shape[1:]
+    return f"pairs side by side: G is shown the left half of each picture, {height}x{width}, and is to make the right"
 
 
 def _tell(quiet: bool, text: str) -> None:

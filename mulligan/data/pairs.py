@@ -46,6 +46,11 @@ class PairData(ImageData):
         return super().images(indices)[..., : self.shape[2]]
 
 
+def in_two_folders(path: Path) -> bool:
+    """Whether pairs there are two files each, or else one that holds both."""
+    return all((path / side).is_dir() for side in SIDES)
+
+
 def halved(data: ImageData) -> PairData:
     """Data whose pictures are pairs side by side, as pairs."""
     channels, height, width = data.shape
@@ -67,7 +72,7 @@ class PairFiles:
         self.path, self.name = path, f"{path.name}/"
         self.bad: list[tuple[str, str]] = []
         self.bytes, self._ignored, stamp = 0, Counter[str](), hashlib.blake2b()
-        two = all((path / side).is_dir() for side in SIDES)
+        two = in_two_folders(path)
         listings = [list_folder(path / side) for side in SIDES] if two else [list_folder(path)]
         found: list[dict[str, Path]] = []
         for side, listing in zip(SIDES if two else ("",), listings, strict=True):

@@ -30,6 +30,8 @@ def stylegan2() -> Recipe:
 
 @recipes.register("stylegan2-ffhq1024")
 def stylegan2_ffhq1024() -> Recipe:
+    """Adam's numbers are those before the paper's correction for lazy penalties (its appendix B): that is for steps of
+    their own, and here a penalty comes into the step of the loss, times how seldom it does."""
     return derived(
         stylegan2(),
         name="stylegan2-ffhq1024",
