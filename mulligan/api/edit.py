@@ -286,7 +286,8 @@ def _shown(
         {"direction": name, "deviation": round(spread, 4)}
         for name, spread in zip(found.names, found.spread.tolist(), strict=True)
     ]
-    said: dict[str, Any] = _written(out, pictures, _rows(found, _seeded(seeds)), _signed(steps)) | {"kept": str(kept), "directions": rows}
+    said = _written(out, pictures, _rows(found, _seeded(seeds)), _signed(steps))
+    said |= {"kept": str(kept), "directions": rows}
     return said if found.told is None else said | {"told": round(found.told, 4)}
 
 
