@@ -67,6 +67,10 @@ def _protocol(results: Mapping[str, Any]) -> Iterator[str]:
             "images a second depend on what else the machine did. Means over seeds. *training data*: what as many "
             "training samples come to by the same measures."
         )
+    yield (
+        "Which families do best at equal floating-point operations, on digits and on CIFAR-10, is "
+        "[measured](measured.md#families-at-equal-flops-digits) elsewhere."
+    )
 
 
 def _said(of_set: Mapping[str, Any]) -> str:

@@ -38,11 +38,7 @@ def fastcut() -> Recipe:
 
 @recipes.register("restyle-cut")
 def restyle_cut() -> Recipe:
-    """`restyle` one way. Heads shared by both pictures tie their looks too: digits to be inverted came out mangled.
-
-    G makes what has to change: hands came nearer to their true looks by night. Both ways, where G that changes nothing
-    comes back at no cost, that mangled digits that were to be inverted.
-    """
+    """`restyle` one way. Heads shared by both pictures tie their looks too: digits to be inverted came out mangled."""
     parent = restyle()
     terms = {name: term for name, term in parent.terms.items() if name != "cycle"}
     return derived(
@@ -50,7 +46,7 @@ def restyle_cut() -> Recipe:
         name="restyle-cut",
         about="one way by a slim U-net, places told apart, a D of small patches: minutes of a CPU",
         paper="Mulligan; parts from arXiv 2007.15651, 2104.07689, 1611.07004, 1807.00734, 2501.05441",
-        generator=parent.generator.with_options(heads=64, apart=True, residual=True),
+        generator=parent.generator.with_options(heads=64, apart=True),
         terms={"patch-nce": Term(0.2, places=64), **terms},
         task=Part("style", ways=1),
     )
