@@ -262,7 +262,8 @@ def move(
     places, ids = at.places.to(run.device), None if at.classes is None else at.classes.to(run.device)
     pictures = _moved(run, where, places, ids, ways, steps)
     if not film:
-        return _written(out, pictures, _rows(ways, at.names or [f"picture {n}" for n in range(len(places))]), _signed(steps))
+        names = at.names or [f"picture {index}" for index in range(len(places))]
+        return _written(out, pictures, _rows(ways, names), _signed(steps))
     save_film(out, pictures, fps=fps, columns=len(steps))
     return {"written": str(out)}
 
