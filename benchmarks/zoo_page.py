@@ -135,8 +135,8 @@ def _story(compared: Sequence[Recipe], results: Mapping[str, Any]) -> Iterator[s
             f"**Of the 1,000 modes of `stacked`**, after {results['stacked']['images']:,} images: "
             f"{', '.join(f'`{name}` {modes:.0f}' for name, modes in ranked)}. All but `digits`, `gan`, `r3gan` and "
             "`sngan` have the networks of `dcgan` (`infogan` with one head more), and differ from it in loss, terms "
-            "and Adam's rate and momentum. `wgan-gp` has D play five turns for one of G, and G has hardly begun; `digits` "
-            "finds all of them in ten times as many images "
+            "and Adam's rate and momentum. `wgan-gp` has D play five turns for one of G, and G has hardly begun; "
+            "`digits` finds all of them in ten times as many images "
             "([README](../README.md#how-good-how-fast))."
         )
 
