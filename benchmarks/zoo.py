@@ -1,7 +1,7 @@
 """Every recipe of the zoo by the same budget of images, side by side; docs/zoo.md is written from what comes out.
 
     python benchmarks/zoo.py [--on grid long-grid digits stacked] [--only NAME ...] [--images N] [--seeds 0 1 2]
-                             [--write-only]
+                             [--set PART.OPTION=VALUE] [--write-only]
 
 A trial is `mulligan train` with a recipe, a data set and a seed, the guard off, so that failures show. Every trial is
 written to benchmarks/results/zoo.json when it ends; what is there, of the same recipe and budget, is not run again.
@@ -34,7 +34,7 @@ import mulligan as mg
 from mulligan.api.build import recipe_named
 from mulligan.api.judge import Judge
 from mulligan.core.errors import UserError
-from mulligan.core.recipe import Part, Recipe
+from mulligan.core.recipe import Part, Recipe, parse_setting
 from mulligan.core.run import read_json, write_json
 from mulligan.data import Data, open_data
 from mulligan.metrics.distances import measure
@@ -143,6 +143,7 @@ def main() -> None:
     arguments.add_argument("--only", nargs="+", metavar="NAME", default=[])
     arguments.add_argument("--images", type=int, help=f"by default {IMAGES}")
     arguments.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    arguments.add_argument("--set", action="append", default=[], dest="settings", help="and such trials are named so")
     arguments.add_argument("--write-only", action="store_true", help="docs/zoo.md from what is in the results")
     arguments.add_argument("--results", type=Path, default=RESULTS)
     arguments.add_argument("--page", type=Path, default=PAGE)
@@ -162,7 +163,8 @@ def main() -> None:
     if not options.write_only:
         found["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, one thread"
         for on in options.on:
-            chosen = [recipe for recipe in recipes if wanted(recipe.name, on, options.only)]
+            settings = dict(map(parse_setting, options.settings))
+            chosen = [recipe.with_set(settings) for recipe in recipes if wanted(recipe.name, on, options.only)]
             play(chosen, on, options, found.setdefault(on, {}), write)
     write()
 
@@ -186,16 +188,18 @@ def play(
         of_set |= {"images": images, "protocol": judge.protocol.as_dict(), "data": of_the_data(spec), "trials": {}}
     for number, recipe in enumerate(recipes, 1):
         played = on_points(recipe) if spec == "grid" else recipe
-        of_recipe = of_set["trials"].get(recipe.name, {})
+        called = " ".join([recipe.name, *options.settings])
+        of_recipe = of_set["trials"].get(called, {})
         if of_recipe.get("recipe") != stamp(played):
-            of_recipe = of_set["trials"][recipe.name] = {"recipe": stamp(played), "seeds": {}}
+            of_recipe = of_set["trials"][called] = {"recipe": stamp(played), "seeds": {}}
         for seed in options.seeds:
             if str(seed) in of_recipe["seeds"]:
                 continue
-            picture = options.pictures / f"{recipe.name}.png" if on == "digits" and seed == options.seeds[0] else None
+            shown = on == "digits" and seed == options.seeds[0] and not options.settings
+            picture = options.pictures / f"{recipe.name}.png" if shown else None
             row = of_recipe["seeds"][str(seed)] = trial(played, spec, images, seed, picture)
             write()
-            print(f"{on} {number}/{len(recipes)} {recipe.name} seed {seed}: {json.dumps(row)}", flush=True)
+            print(f"{on} {number}/{len(recipes)} {called} seed {seed}: {json.dumps(row)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -124,10 +124,11 @@ def _story(compared: Sequence[Recipe], results: Mapping[str, Any]) -> Iterator[s
             "relativistic pairs with R1 and R2 (`points`, `digits`) apart is the share of points that are good; "
             "Wasserstein critics, with several turns of D and small rates, are far from having arrived."
         )
+    stacked = results.get("stacked", {}).get("trials", {})
     found = {
-        recipe.name: statistics.mean(row["modes"] for row in rows)
-        for recipe in compared
-        if (rows := [row for row in _rows(results, recipe.name, "stacked") if "modes" in row])
+        name: statistics.mean(row["modes"] for row in rows)
+        for name in stacked
+        if (rows := [row for row in _rows(results, name, "stacked") if "modes" in row])
     }
     if found:
         ranked = sorted(found.items(), key=lambda each: each[1], reverse=True)
@@ -135,8 +136,9 @@ def _story(compared: Sequence[Recipe], results: Mapping[str, Any]) -> Iterator[s
             f"**Of the 1,000 modes of `stacked`**, after {results['stacked']['images']:,} images: "
             f"{', '.join(f'`{name}` {modes:.0f}' for name, modes in ranked)}. All but `digits`, `gan`, `r3gan` and "
             "`sngan` have the networks of `dcgan` (`infogan` with one head more), and differ from it in loss, terms "
-            "and Adam's rate and momentum. `wgan-gp` has D play five turns for one of G, and G has hardly begun; "
-            "`digits` finds all of them in ten times as many images "
+            "and Adam's rate and momentum. It is the latter that cost `dcgan` its modes: with the rate and momentum "
+            "of the others the plain game keeps as many as any loss made to keep them. `wgan-gp` has D play five turns "
+            "for one of G, and G has hardly begun; `digits` finds all of them in ten times as many images "
             "([README](../README.md#how-good-how-fast))."
         )
 
