@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,8 @@ def trained(data: str | Path, budget: list[Any], run: Path, seed: int = 0, *more
         "threads": described["environment"]["threads"],
         "chosen": [choice["settings"] for choice in described["chosen"]],
     }
+
+
+def called(recipe: str, settings: Mapping[str, Any]) -> str:
+    """A recipe, and what is set otherwise in it: numbers of one are not those of another."""
+    return " ".join([recipe, *(f"{path}={value}" for path, value in settings.items())])

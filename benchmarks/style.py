@@ -48,7 +48,7 @@ from mulligan.metrics.classifier import Classifier, answers, fitted
 from mulligan.metrics.features.digits import digits
 from mulligan.metrics.pictures import ssim
 from mulligan.use.apply import applied
-from runs import whole
+from runs import called, whole
 
 RESULTS = Path(__file__).parent / "results"
 STEPS, BATCH = 1500, 64  # of the classifiers that judge
@@ -217,11 +217,6 @@ def halved(style: Style, spec: str | Path, folder: Path) -> tuple[Half, Half]:
     return halves[0], halves[1]
 
 
-def called(recipe: str, order: dict[str, Any]) -> str:
-    """A recipe, and what is set otherwise in it: numbers of one are not those of another."""
-    return " ".join([recipe, *(f"{path}={value}" for path, value in order["settings"].items())])
-
-
 def measure(
     style: Style, spec: str | Path, recipes: list[str], seeds: list[int], order: dict[str, Any], folder: Path
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -241,7 +236,7 @@ def measure(
         "as shown": {way: scores(shown.images[shown.heldout], shown, way) for way, shown in ways.items()},
         "held out": [len(a.heldout), len(b.heldout)],
         "judges": {"steps": STEPS, "shift": SHIFT, "turn": TURN, "scale": SCALE},
-        "runs": {called(recipe, order): {} for recipe in recipes},
+        "runs": {called(recipe, order["settings"]): {} for recipe in recipes},
     }
     pictures: dict[str, Tensor] = {}
     for recipe, seed in product(recipes, seeds):
@@ -251,7 +246,7 @@ def measure(
         )
         run = mg.load(run.path)
         kept = ("images_seen", "best_images", "seconds", "images_per_second", "parameters", "rewinds")
-        row = found["runs"][called(recipe, order)][str(seed)] = {key: run.summary[key] for key in kept}
+        row = found["runs"][called(recipe, order["settings"])][str(seed)] = {key: run.summary[key] for key in kept}
         rows_of = []
         for way, shown in ways.items():
             if way == "b2a" and not run.shown.sides:
@@ -263,7 +258,7 @@ def measure(
             lines = {"all": (inputs, made), "made": (made,), "none": ()}[style.pictures]
             rows_of += [torch.cat(list(each[some]), 2) for each in lines]
         if rows_of:
-            pictures.setdefault(called(recipe, order), torch.cat(rows_of, 1))
+            pictures.setdefault(called(recipe, order["settings"]), torch.cat(rows_of, 1))
         print(recipe, seed, json.dumps(row), flush=True)
     return found, pictures
 

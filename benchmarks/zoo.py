@@ -40,7 +40,7 @@ from mulligan.data import Data, open_data
 from mulligan.metrics.distances import measure
 from mulligan.metrics.protocol import extract
 from mulligan.use.pictures import grid
-from runs import whole
+from runs import called, whole
 from zoo_page import PUBLISHED, page
 
 ROOT = Path(__file__).parents[1]
@@ -143,7 +143,9 @@ def main() -> None:
     arguments.add_argument("--only", nargs="+", metavar="NAME", default=[])
     arguments.add_argument("--images", type=int, help=f"by default {IMAGES}")
     arguments.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
-    arguments.add_argument("--set", action="append", default=[], dest="settings", help="and such trials are named so")
+    arguments.add_argument(
+        "--set", action="append", default=[], dest="settings", type=parse_setting, help="such trials are named so"
+    )
     arguments.add_argument("--write-only", action="store_true", help="docs/zoo.md from what is in the results")
     arguments.add_argument("--results", type=Path, default=RESULTS)
     arguments.add_argument("--page", type=Path, default=PAGE)
@@ -163,8 +165,8 @@ def main() -> None:
     if not options.write_only:
         found["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, one thread"
         for on in options.on:
-            settings = dict(map(parse_setting, options.settings))
-            chosen = [recipe.with_set(settings) for recipe in recipes if wanted(recipe.name, on, options.only)]
+            chosen = [recipe for recipe in recipes if wanted(recipe.name, on, options.only)]
+            chosen = [recipe.with_set(dict(options.settings)) for recipe in chosen]
             play(chosen, on, options, found.setdefault(on, {}), write)
     write()
 
@@ -188,10 +190,10 @@ def play(
         of_set |= {"images": images, "protocol": judge.protocol.as_dict(), "data": of_the_data(spec), "trials": {}}
     for number, recipe in enumerate(recipes, 1):
         played = on_points(recipe) if spec == "grid" else recipe
-        called = " ".join([recipe.name, *options.settings])
-        of_recipe = of_set["trials"].get(called, {})
+        name = called(recipe.name, dict(options.settings))
+        of_recipe = of_set["trials"].get(name, {})
         if of_recipe.get("recipe") != stamp(played):
-            of_recipe = of_set["trials"][called] = {"recipe": stamp(played), "seeds": {}}
+            of_recipe = of_set["trials"][name] = {"recipe": stamp(played), "seeds": {}}
         for seed in options.seeds:
             if str(seed) in of_recipe["seeds"]:
                 continue
@@ -199,7 +201,7 @@ def play(
             picture = options.pictures / f"{recipe.name}.png" if shown else None
             row = of_recipe["seeds"][str(seed)] = trial(played, spec, images, seed, picture)
             write()
-            print(f"{on} {number}/{len(recipes)} {called} seed {seed}: {json.dumps(row)}", flush=True)
+            print(f"{on} {number}/{len(recipes)} {name} seed {seed}: {json.dumps(row)}", flush=True)
 
 
 if __name__ == "__main__":
