@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,19 @@ from mulligan.metrics.distances import measure
 
 
 class Net(nn.Module):
-    """A classifier of digits; its 128 penultimate activations are the features."""
+    """A classifier of small pictures, (C, H, W); its 128 penultimate activations are the features."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: tuple[int, ...] = (1, 28, 28), classes: int = 10) -> None:
         super().__init__()
 
         def conv(a: int, b: int) -> list[nn.Module]:
             return [nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU()]
 
         pool = nn.MaxPool2d(2)
-        self.trunk = nn.Sequential(*conv(1, 32), *conv(32, 32), pool, *conv(32, 64), *conv(64, 64), pool, nn.Flatten())
-        self.dense, self.head = nn.Linear(64 * 49, 128), nn.Linear(128, 10)
+        channels, height, width = shape
+        convs = *conv(channels, 32), *conv(32, 32), pool, *conv(32, 64), *conv(64, 64), pool
+        self.trunk = nn.Sequential(*convs, nn.Flatten())
+        self.dense, self.head = nn.Linear(64 * (height // 4) * (width // 4), 128), nn.Linear(128, classes)
 
     def features(self, images: Tensor) -> Tensor:
         return F.relu(self.dense(self.trunk(images)))
@@ -42,16 +45,22 @@ class Net(nn.Module):
         return self.head(F.dropout(self.features(images), 0.3, self.training))
 
 
-def trained(images: Tensor, labels: Tensor, epochs: int = 3, batch: int = 128) -> Net:
+def shifted(images: Tensor) -> Tensor:
+    return torch.roll(images, tuple(torch.randint(-2, 3, (2,)).tolist()), (2, 3))
+
+
+def trained(
+    images: Tensor, labels: Tensor, epochs: int = 3, batch: int = 128, seen: Callable[[Tensor], Tensor] = shifted
+) -> Net:
+    """A net of seed 0 that has learnt from uint8 (N, C, H, W), each batch as `seen` shows it."""
     torch.manual_seed(0)
-    net = Net().to(memory_format=torch.channels_last)
+    net = Net(tuple(images.shape[1:]), int(labels.max()) + 1).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), fused=True)
     steps = epochs * (len(images) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     for _ in range(epochs):
         for some in torch.randperm(len(images)).split(batch)[: len(images) // batch]:
-            shift = tuple(torch.randint(-2, 3, (2,)).tolist())
-            loss = F.cross_entropy(net(torch.roll(to_float(images[some]), shift, (2, 3))), labels[some])
+            loss = F.cross_entropy(net(to_float(seen(images[some]))), labels[some])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

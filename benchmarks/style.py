@@ -39,6 +39,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import mulligan.api as mg
+from mnist_judge import trained
 from mulligan.api.pairs import psnr
 from mulligan.core.batch import to_float
 from mulligan.core.recipe import parse_setting
@@ -53,6 +54,7 @@ from runs import called, whole
 RESULTS = Path(__file__).parent / "results"
 STEPS, BATCH = 1500, 64  # of the classifiers that judge
 SHIFT, TURN, SCALE = 2, 10, 0.1  # pixels, degrees and share of the size by which what they learn from is off at most
+NOISE = 20  # grey levels, the most that what readers learn from is noisy by: noise is no other content
 SHOWN = 16  # pictures of each way
 Render = Callable[[Tensor], Tensor]  # uint8 (N, C, H, W) -> the same pictures in a style
 
@@ -101,6 +103,13 @@ def out_of_place(images: Tensor, dice: np.random.Generator) -> Tensor:
     return moved.round().to(torch.uint8)
 
 
+def in_noise(images: Tensor, dice: np.random.Generator) -> Tensor:
+    """uint8 (B, C, H, W), each in white noise of its own strength."""
+    sigma = NOISE * torch.from_numpy(dice.random(len(images), np.float32))[:, None, None, None]
+    noise = torch.from_numpy(dice.standard_normal(images.shape, np.float32))
+    return (images + sigma * noise).round().clamp(0, 255).to(torch.uint8)
+
+
 def bundled(back: Render) -> Content:
     """Digits, brought back to white on black, as the net that is shipped reads them."""
 
@@ -113,10 +122,17 @@ def bundled(back: Render) -> Content:
 
 
 def taught(here: Half, there: Half) -> Made:
-    """Labels as a classifier reads them that has learnt on all of both halves' training pictures in this style."""
+    """Labels as a net reads them that has learnt from all of both halves' training pictures in this style."""
+    dice = np.random.default_rng(0)
     images = torch.cat([here.images[here.train], there.other[there.train]])
     labels = torch.cat([each.labels[each.train] for each in (here, there)])
-    reader = learnt(images, labels, int(labels.max()) + 1)
+    reader = trained(
+        images,
+        labels,
+        epochs=STEPS * BATCH // len(images),
+        batch=BATCH,
+        seen=lambda some: in_noise(out_of_place(some, dice), dice),
+    )
     return lambda made, shown: {"content": share(answers(reader, made).argmax(1) == shown.labels[shown.heldout])}
 
 
@@ -235,7 +251,8 @@ def measure(
         "real": {way: scores(shown.other[shown.heldout], shown, way) for way, shown in ways.items()},
         "as shown": {way: scores(shown.images[shown.heldout], shown, way) for way, shown in ways.items()},
         "held out": [len(a.heldout), len(b.heldout)],
-        "judges": {"steps": STEPS, "shift": SHIFT, "turn": TURN, "scale": SCALE},
+        "judges": {"steps": STEPS, "shift": SHIFT, "turn": TURN, "scale": SCALE}
+        | ({"reader's noise": NOISE} if taught in style.read else {}),
         "runs": {called(recipe, order["settings"]): {} for recipe in recipes},
     }
     pictures: dict[str, Tensor] = {}
