@@ -27,6 +27,7 @@ COLUMNS = {  # heading: (data set, number, digits behind the point)
 SETS = ("grid", "long-grid", "digits", "stacked")
 PUBLISHED = " as published for "
 MANY, FEW = 20, 5  # modes, of 25
+ARRIVED = 0.05  # share of points near a mode, below which modes were met by chance
 LONG = 120  # characters of a value that are shown
 
 
@@ -97,20 +98,24 @@ def _summary(compared: Iterable[Recipe], results: Mapping[str, Any]) -> str:
 def _story(compared: Sequence[Recipe], results: Mapping[str, Any]) -> Iterator[str]:
     """What of the papers' story the grids show: who keeps the modes, of those who are not told them."""
     for on in ("grid", "long-grid"):
-        found = {}
-        for recipe in compared:
-            rows = [row for row in _rows(results, recipe.name, on) if "modes" in row and not row.get("by_class")]
-            if rows:
-                found[recipe.name] = statistics.mean(row["modes"] for row in rows)
+        rows = {recipe.name: _rows(results, recipe.name, on) for recipe in compared}
+        untold = {name for name, of in rows.items() if not any(row.get("by_class") for row in of)}
+        found = {name: modes for name, modes in _means(results, on, "modes").items() if name in untold}
+        good = _means(results, on, "quality")
+        groups = {
+            f"{MANY} or more are found by": [name for name in found if found[name] >= MANY and good[name] >= ARRIVED],
+            f"as many, but with less than {ARRIVED:.0%} of points near any, by": [
+                name for name in found if found[name] >= MANY and good[name] < ARRIVED
+            ],
+            f"{FEW} or fewer by": [name for name in found if found[name] <= FEW],
+        }
         if found:
-            many, few = (
-                ", ".join(f"`{name}`" for name, modes in sorted(found.items()) if keeps(modes))
-                for keeps in (lambda modes: modes >= MANY, lambda modes: modes <= FEW)
+            said = (
+                f"{what} {', '.join(f'`{name}`' for name in sorted(names)) or 'none'}" for what, names in groups.items()
             )
             yield (
                 f"**Who keeps the modes** after {results[on]['images']:,} points of `{on}`: of {len(found)} recipes "
-                f"that are not told the mode, {MANY} or more are found by {many or 'none'}; {FEW} or fewer by "
-                f"{few or 'none'}."
+                f"that are not told the mode, {'; '.join(said)}."
             )
     if "grid" in results:
         yield (
@@ -124,22 +129,23 @@ def _story(compared: Sequence[Recipe], results: Mapping[str, Any]) -> Iterator[s
             "relativistic pairs with R1 and R2 (`points`, `digits`) apart is the share of points that are good; "
             "Wasserstein critics, with several turns of D and small rates, are far from having arrived."
         )
-    stacked = results.get("stacked", {}).get("trials", {})
-    found = {
-        name: statistics.mean(row["modes"] for row in rows)
-        for name in stacked
-        if (rows := [row for row in _rows(results, name, "stacked") if "modes" in row])
-    }
-    if found:
+        good = _means(results, "long-grid", "quality")
+        if otherwise := {name: modes for name, modes in _means(results, "long-grid", "modes").items() if " " in name}:
+            told = (f"`{name}` {modes:.0f} (quality {good[name]:.3f})" for name, modes in otherwise.items())
+            yield (
+                f"**Set otherwise** on the long grid: {', '.join(told)}. The weight of 0.1 is what the authors of "
+                "`wgan-gp` gave it on such mixtures: points lie closer than pictures do, and a slope of 1 says less."
+            )
+    if found := _means(results, "stacked", "modes"):
         ranked = sorted(found.items(), key=lambda each: each[1], reverse=True)
         yield (
             f"**Of the 1,000 modes of `stacked`**, after {results['stacked']['images']:,} images: "
-            f"{', '.join(f'`{name}` {modes:.0f}' for name, modes in ranked)}. All but `digits`, `gan`, `r3gan` and "
-            "`sngan` have the networks of `dcgan` (`infogan` with one head more), and differ from it in loss, terms "
-            "and Adam's rate and momentum. It is the latter that cost `dcgan` its modes: with the rate and momentum "
-            "of the others the plain game keeps as many as any loss made to keep them. `wgan-gp` has D play five turns "
-            "for one of G, and G has hardly begun; `digits` finds all of them in ten times as many images "
-            "([README](../README.md#how-good-how-fast))."
+            f"{', '.join(f'`{name}` {modes:.0f}' for name, modes in ranked)}. All but `digits`, `gan`, `r3gan`, "
+            "`sngan` and `stylegan2` have the networks of `dcgan` (`infogan` with one head more), and differ from it "
+            "in loss, terms and Adam's rate and momentum. It is the latter that cost `dcgan` its modes: with the rate "
+            "and momentum of the others the plain game keeps as many as any loss made to keep them. `wgan-gp` has D "
+            "play five turns for one of G, and G has hardly begun; `digits` finds all of them in ten times as many "
+            "images ([README](../README.md#how-good-how-fast))."
         )
 
 
@@ -219,6 +225,13 @@ def _lineages(recipes: Sequence[Recipe]) -> Iterator[tuple[Recipe, list[Recipe]]
 
 def _rows(results: Mapping[str, Any], name: str, on: str) -> list[Mapping[str, Any]]:
     return list(results.get(on, {}).get("trials", {}).get(name, {}).get("seeds", {}).values())
+
+
+def _means(results: Mapping[str, Any], on: str, number: str) -> dict[str, float]:
+    """Over seeds, of all that were played; also of recipes that were set otherwise, called `RECIPE OPTION=VALUE`."""
+    trials = results.get(on, {}).get("trials", {})
+    found = {name: [row[number] for row in _rows(results, name, on) if number in row] for name in trials}
+    return {name: statistics.mean(known) for name, known in found.items() if known}
 
 
 def _number(results: Mapping[str, Any], recipe: str, on: str, name: str, digits: int) -> str:

@@ -105,6 +105,8 @@ def test_schedules() -> None:
     falling = Schedule("cosine", 2.0, 1.0, images=100)
     assert [falling.at(seen, budget=7) for seen in (0, 50, 100, 1000)] == [2.0, pytest.approx(1.5), 1.0, 1.0]
     assert Schedule("linear", 0.0, 1.0).at(25, budget=100) == 0.25  # over the whole budget
+    late = base().with_set({"optimizer.generator.lr": "late-linear(0.5, 0)"}).optimizer.generator.options["lr"]
+    assert [late.at(seen, budget=100) for seen in (0, 50, 75, 100)] == [0.5, 0.5, 0.25, 0.0]
 
 
 def test_lazy_terms_keep_their_strength_over_json() -> None:

@@ -20,15 +20,18 @@ from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, 
 from mulligan.core import registry
 from mulligan.core.errors import UserError, unknown
 
-SHAPES = ("cosine", "linear")
+SHAPES = ("cosine", "linear", "late-linear")
 FROM_NOISE = ("unconditional", "by-class", "by-class-if-labelled")  # all other tasks are to make images from images
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A number that moves from `start` to `end` over `images` images shown (None: the whole budget), then stays."""
+    """A number that moves from `start` to `end` over `images` images shown (None: the whole budget), then stays.
 
-    shape: Literal["cosine", "linear"]
+    `late-linear` stays at `start` for the first half of them.
+    """
+
+    shape: Literal["cosine", "linear", "late-linear"]
     start: float
     end: float
     images: float | None = None
@@ -37,12 +40,14 @@ class Schedule:
         t = min(1.0, seen / max(1.0, self.images or budget))
         if self.shape == "cosine":
             t = 0.5 - 0.5 * math.cos(math.pi * t)
+        elif self.shape == "late-linear":
+            t = max(0.0, 2 * t - 1)
         return self.start + (self.end - self.start) * t
 
 
 def _schedule(value: Any) -> Any:
     """`"cosine(2e-4, 5e-5)"` or `"linear(1, 0, 2e6)"`, as typed on a command line, to its JSON form."""
-    if not isinstance(value, str) or not (m := re.fullmatch(r"\s*(\w+)\s*\(([^)]*)\)\s*", value)):
+    if not isinstance(value, str) or not (m := re.fullmatch(r"\s*([\w-]+)\s*\(([^)]*)\)\s*", value)):
         return value
     if m[1] not in SHAPES:
         raise ValueError(

@@ -10,9 +10,9 @@ from mulligan.core.registry import recipes
 def cyclegan() -> Recipe:
     """Sections 3, 4 and 5.2 of the paper. A batch of 2 is one image of each kind, once each way.
 
-    Not as there: D's loss is not halved, the rate falls from the beginning, and nothing is enlarged and cropped anew.
+    Not as there: nothing is enlarged and cropped anew, and D's loss is not halved, which Adam would not notice.
     """
-    adam = Part("adam", lr=Schedule("linear", 2e-4, 0.0), beta1=0.5, beta2=0.999)
+    adam = Part("adam", lr=Schedule("late-linear", 2e-4, 0.0), beta1=0.5, beta2=0.999)
     return Recipe(
         name="cyclegan",
         about="two generators, there and back again: what comes back is to be what went",
