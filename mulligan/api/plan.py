@@ -22,7 +22,7 @@ from mulligan.data import Data
 from mulligan.engine.budget import images_in, milestones
 from mulligan.engine.guard import remedied
 from mulligan.engine.loop import Game, State, play_step
-from mulligan.engine.memory import peak_memory
+from mulligan.engine.memory import peak_memory, refuse_too_large
 from mulligan.models.decoded import Decoded
 from mulligan.use.sample import draw
 from mulligan.use.translation import translated
@@ -137,6 +137,7 @@ def prepare(
         coded=coded,
     )
     game = plan.new_game()
+    refuse_too_large(game)
     plan = dataclasses.replace(
         plan,
         by_class=bool(game.class_counts),

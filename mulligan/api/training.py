@@ -31,7 +31,7 @@ from mulligan.data.checkup import listed
 from mulligan.data.pairs import PairData, in_two_folders
 from mulligan.engine import checkpoint
 from mulligan.engine.loop import State, play, restore
-from mulligan.engine.memory import kept_memory
+from mulligan.engine.memory import kept_memory, memory_told
 from mulligan.use.progress import ProgressLine
 
 FORMAT = 1
@@ -67,6 +67,7 @@ class DataOptions:
 
 
 @kept_memory()
+@memory_told()
 def train(
     data: str | Path,
     other: str | Path | None = None,
@@ -190,6 +191,7 @@ def _play(run: RunFolder, plan: Plan, started: float, quiet: bool) -> None:
 
 
 @kept_memory()
+@memory_told()
 def dry_run(
     data: str | Path,
     other: str | Path | None = None,

@@ -1,4 +1,4 @@
-"""Memory: how much of it training took, and keeping what was freed for the next step."""
+"""Memory: how much of it training takes, saying so where it is not there, and keeping what was freed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
+from mulligan.core.errors import UserError
+
+if TYPE_CHECKING:
+    from mulligan.engine.loop import Game
+
+ROOM = 0.5  # share of memory that what is foreseen may take, as more is taken
 # of glibc's <malloc.h>; values are its own defaults, and what training wants instead
 TRIM_THRESHOLD, TRIM_DEFAULT, TRIM_NEVER = -1, 128 << 10, 2**31 - 1
 MMAP_THRESHOLD, MMAP_DEFAULT, MMAP_MOST = -3, 128 << 10, 32 << 20
@@ -37,6 +45,22 @@ def kept_memory() -> Iterator[None]:
         libc.malloc_trim(0)
 
 
+FULL = "the memory of {device} is full; --set accumulate=2, or more, plays a batch in so many parts"
+
+
+@contextlib.contextmanager
+def memory_told() -> Iterator[None]:
+    """Inside, memory that runs out is a UserError. Linux may kill the process instead: see `refuse_too_large`."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise UserError(FULL.format(device="the GPU")) from None
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # as torch says on a CPU
+            raise
+        raise UserError(FULL.format(device="this machine")) from None
+
+
 def memory_size(device: torch.device) -> int:
     """Memory that the machine or the GPU has, in bytes; 0 where nothing tells."""
     if device.type == "cuda":
@@ -59,3 +83,54 @@ def peak_memory(device: torch.device) -> int:
     except ImportError:  # Windows
         return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def least_memory(game: Game) -> tuple[int, int]:
+    """Bytes that training takes at the very least; and of these, what grows with the samples of a pass.
+
+    Weights, their gradients, what Adam keeps of them, and G's average; and what autograd keeps of a pass, foreseen from
+    two small ones. Terms, and what comes and goes within a layer, are not in it.
+    """
+    weights = [each for net in (game.g.net, game.d.net) for each in (*net.parameters(), *net.buffers())]
+    count = game.batch // game.accumulate
+    few = [_kept(game, samples) for samples in (min(2, count), min(4, count))]
+    passing = (few[1] - few[0]) * count // 2 if count > 4 else few[1]
+    average = sum(each.nbytes for each in game.g.net.parameters())
+    return 4 * sum(each.nbytes for each in weights) + average + passing, passing
+
+
+def refuse_too_large(game: Game) -> None:
+    """Raises UserError where the device cannot have the memory that training takes."""
+    there = memory_size(game.device)
+    least, passing = least_memory(game)
+    if not there or least <= there:
+        return
+    parts = [n for n in range(2, game.batch + 1) if game.batch % n == 0]
+    fitting = [n for n in parts if least - passing + passing * game.accumulate // n < ROOM * there]
+    advice = (
+        f"give --set accumulate={fitting[0]}, which plays a batch in so many parts" if fitting else "use a smaller one"
+    )
+    raise UserError(
+        f"this recipe takes {least / 1e9:,.1f} GB of memory at the least, of which {passing / 1e9:,.1f} for a batch of "
+        f"{game.batch}, and here are {there / 1e9:,.1f}; {advice}"
+    )
+
+
+def _kept(game: Game, samples: int) -> int:
+    """Bytes that autograd keeps of G's pass and D's after it."""
+    kept: dict[int, int] = {}
+
+    def keep(x: Tensor) -> Tensor:
+        kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), game.autocast():
+        batch, z = game.deal(0, samples), torch.randn(samples, *game.z_shape, device=game.device)
+        try:
+            said = game.d.net(game.g.net(z, batch.cond), batch.cond)
+        except ValueError as error:
+            if samples > 1 or "more than 1 value" not in str(error):  # as torch's batch norm says
+                raise
+            raise UserError("batch norm wants more than 1 sample at a time; set batch and accumulate so") from None
+    del said  # until here, so that no two of what is kept have lain in one place
+    return sum(kept.values())
