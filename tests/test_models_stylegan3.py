@@ -53,6 +53,18 @@ def test_what_it_cannot_make_is_refused(shape: tuple[int, ...], options: dict[st
         StyleGAN3Generator(shape, 0, **options)
 
 
+def test_layers_of_stylegan3_r_count_as_in_a_log_of_the_authors_code() -> None:
+    """At 128x128 and its default widths; each layer's kernel and bias, and what makes of a style its scales."""
+    load_parts()
+    recipe = registry.recipes["stylegan3-r-ffhq1024"]().resolve()
+    G = recipe.generator.build(registry.generators, (3, 128, 128), 0)
+    layers = [sum(p.numel() for p in layer.parameters()) for layer in (*G.synthesis.layers, G.synthesis.to_image)]
+    assert layers == [
+        *[1049600 + 525312] * 10, 934800 + 525312, 623579 + 467856, 350208 + 350379, 262656 + 262656, 1539 + 262656
+    ]  # fmt: skip
+    assert sum(p.numel() for p in G.parameters()) == sum(layers) + 1048576 + 2052 + 2 * 262656
+
+
 def test_bands_are_the_papers() -> None:
     made = bands((3, 1024, 1024), 14, 2, 10)
     for i, band in enumerate(made):  # eq. 35, 36
