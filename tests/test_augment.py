@@ -171,3 +171,27 @@ def test_wrong_names_and_other_ranks_are_refused() -> None:
 
 def test_tables_share_no_name() -> None:
     assert len(OPERATIONS) == len({*MOVES, *COLOURS, *CHANGES})
+
+
+def test_what_is_dealt_is_mirrored_and_cropped() -> None:
+    ramp = torch.linspace(-1, 1, 32).expand(400, 1, 16, 32)  # left to right
+
+    def dealt(seed: int = 0, x: Tensor = ramp, **options: float) -> Tensor:
+        return augmentations["jitter"](**options).dealt(x, torch.Generator().manual_seed(seed))
+
+    assert torch.equal(dealt(), dealt()) and not torch.equal(dealt(), dealt(seed=1))
+    assert torch.equal(dealt(enlarge=1, mirror=False), ramp)
+    mirrored = dealt(enlarge=1)
+    flipped = (mirrored == ramp.flip(-1)).flatten(1).all(1)
+    assert torch.equal(mirrored[~flipped], ramp[~flipped]) and 160 < flipped.sum() < 240
+
+    slope = 2 / 31 / 1.25
+    enlarged = dealt(mirror=False, enlarge=1.25)[..., 2:-2]  # what is there of the ramp
+    torch.testing.assert_close(enlarged.diff(dim=-1), torch.full((400, 1, 16, 27), slope), atol=0.1 * slope, rtol=0)
+    lefts = enlarged[:, 0, 0, 0] - 2 * slope
+    most = 2 / 31 * 32 * (1 - 1 / 1.25)  # from one end of the picture to the other
+    assert lefts.min() > -1.05 and most - 0.05 < lefts.max() - lefts.min() < most + 0.05
+    assert dealt(x=torch.rand(4, 3, 9, 7) * 2 - 1, enlarge=2).abs().max() <= 1
+
+    with pytest.raises(UserError, match=r"enlarge=0.5 must be from 1 to 4"):
+        augmentations["jitter"](enlarge=0.5)

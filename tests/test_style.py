@@ -16,7 +16,7 @@ from torch.nn import functional as F
 import mulligan.api as mg
 from mulligan.api.build import build_networks, load_parts, recipe_named
 from mulligan.api.host import Host
-from mulligan.api.pairs import UnpairedDealer
+from mulligan.api.pairs import UnpairedDealer, Vary
 from mulligan.core import registry
 from mulligan.core.batch import Judgement, Shown
 from mulligan.core.errors import UserError
@@ -56,9 +56,9 @@ def order(recipe: str, **more: object) -> dict[str, object]:
     return {"recipe": recipe, "images": 8, "settings": settings, "quiet": True, "features": "random", "guard": "off"}
 
 
-def dealt(kinds: tuple[Path, Path], ways: int = 2) -> UnpairedDealer:
+def dealt(kinds: tuple[Path, Path], ways: int = 2, vary: Vary | None = None) -> UnpairedDealer:
     data = open_data(kinds[0], other=kinds[1], unpaired=True)
-    return UnpairedDealer(Part("style", ways=ways).build(registry.tasks, data), data, CPU, seed=3)
+    return UnpairedDealer(Part("style", ways=ways).build(registry.tasks, data), data, CPU, seed=3, vary=vary)
 
 
 def test_batches_go_both_ways_by_turns(kinds: tuple[Path, Path]) -> None:
@@ -76,6 +76,20 @@ def test_batches_go_both_ways_by_turns(kinds: tuple[Path, Path]) -> None:
     assert len(torch.unique(seen.flatten(1), dim=0)) == len(data.a.train), "all of a, each once"
     one = dealt(kinds, ways=1).train(0, 6)
     assert one.cond.shape == (6, 1, 16, 12) and (one.real > 0).all()
+
+
+@pytest.mark.parametrize("ways", [1, 2])
+def test_only_training_pictures_vary(kinds: tuple[Path, Path], ways: int) -> None:
+    vary = registry.augmentations["jitter"](enlarge=1).dealt
+    varied, plain = dealt(kinds, ways, vary), dealt(kinds, ways)
+    assert torch.equal(varied.train(4, 6).real, varied.train(4, 6).real)
+    flips = []
+    for theirs, ours in zip(varied.train(0, 30), plain.train(0, 30), strict=True):
+        mirrored = (theirs == ours.flip(-1)).flatten(1).all(1)
+        assert (mirrored | (theirs == ours).flatten(1).all(1)).all() and 5 < mirrored.sum() < 25
+        flips.append(mirrored)
+    assert not torch.equal(*flips), "what goes with nothing need not be mirrored alike"
+    assert all(torch.equal(*each) for each in zip(varied.heldout(6, 0), plain.heldout(6, 0), strict=True))
 
 
 def test_a_and_b_have_orders_of_their_own(kinds: tuple[Path, Path], tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from torch import nn
 
 import mulligan.api as mg
 from mulligan.api.build import load_parts
-from mulligan.api.pairs import psnr
+from mulligan.api.pairs import PairDealer, psnr
+from mulligan.core import registry
 from mulligan.core.batch import Shown, to_float
 from mulligan.core.errors import UserError
+from mulligan.core.recipe import Part
 from mulligan.core.run import read_json
 from mulligan.core.step import Step
 from mulligan.data import open_data
@@ -121,6 +123,22 @@ def test_which_half_is_which_is_told_where_pictures_lie_side_by_side(
         mg.train(data, out=tmp_path / data.name, recipe="restore", settings={"task": "pairs"}, images=8)
         told.append("the left half of each picture, 16x24" in capsys.readouterr().err)
     assert told == [False, True]
+
+
+def test_pictures_of_a_pair_vary_alike(pairs: Path) -> None:
+    data, cpu = open_data(pairs, pairs=True), torch.device("cpu")
+    jitter = registry.augmentations["jitter"]().dealt
+    for part, apart in ((Part("pairs"), None), (Part("denoise", most=0.0), 0.0)):
+        task = part.build(registry.tasks, data)
+        varied, plain = (PairDealer(task, data, cpu, 0, vary) for vary in (jitter, None))
+        real, cond = varied.train(0, 6)
+        assert real.shape == cond.shape and torch.equal(real, varied.train(0, 6).real)
+        assert not torch.equal(real, plain.train(0, 6).real)
+        assert torch.equal(varied.heldout(2).real, plain.heldout(2).real)
+        if apart == 0.0:  # what is shown is made of what is wanted as it has come to be
+            assert torch.equal(real, cond)
+    both = jitter(torch.cat(list(plain.train(0, 6)), 1), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(both[:, :3], both[:, 3:])
 
 
 def test_what_are_no_pairs(pairs: Path, tmp_path: Path) -> None:

@@ -151,9 +151,14 @@ def build_game(
     torch.manual_seed(mix("weights", seed, attempt))
     task = recipe.task.build(registry.tasks, data)
     G, D = build_networks(recipe, data.shape, task.classes, device, task.shown)
-    if task.shown and not task.shown.unpaired and recipe.augment.name != "none":  # else D sees pictures alone
-        raise UserError(f"augment={recipe.augment.name} would move images away from what G was shown; set augment=none")
-    pairs = dealer(task, data, device, seed) if task.shown else None
+    augment = recipe.augment.build(registry.augmentations)
+    if task.shown and not task.shown.unpaired and augment.moves:  # else D sees pictures alone
+        raise UserError(
+            f"augment={recipe.augment.name} would move images away from what G was shown; set augment=none, or jitter"
+        )
+    if augment.dealt and len(data.shape) != 3:
+        raise UserError(f"augment={recipe.augment.name} is for images; samples here are {data.shape}; set augment=none")
+    pairs = dealer(task, data, device, seed, augment.dealt) if task.shown else None
     rules = build_rules(recipe.terms)
     alike = [name for name, (_, rule) in rules.items() if isinstance(rule, Penalty) and rule.paired]
     if task.shown and task.shown.unpaired and alike:
@@ -179,7 +184,11 @@ def build_game(
     def deal(position: int, count: int) -> Batch:
         if pairs:
             return pairs.train(position, count)
-        return batch_of(data.train[endless_order(len(data.train), seed, position, count)])
+        batch = batch_of(data.train[endless_order(len(data.train), seed, position, count)])
+        if not augment.dealt:
+            return batch
+        dice = torch.Generator(device).manual_seed(mix("vary", seed, position))
+        return Batch(augment.dealt(batch.real, dice), batch.cond)
 
     g = player("g", G, recipe.optimizer.generator)
     return Game(
@@ -189,7 +198,7 @@ def build_game(
         ema_half_life=recipe.ema,
         ema_clock=g.tuned.pace if recipe.ema_clock == "learning" else lambda seen, budget: 1.0,
         loss=recipe.loss.build(registry.losses),
-        augment=recipe.augment.build(registry.augmentations),
+        augment=augment,
         deal=deal,
         unseen=pairs.heldout if pairs else lambda count: batch_of(data.heldout[:count]),
         z_shape=G.z_shape,

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from mulligan.augment.dealt import jittered
 from mulligan.augment.operations import COLOURS, OPERATIONS, Dice, augment
 from mulligan.core.batch import append_dims
 from mulligan.core.errors import UserError, unknown
@@ -28,6 +29,7 @@ class Augmentation:
     target: float | None = None  # of 2 wins - 1, wins being how often D ranks a real image above a generated one
     most: float = 0.8
     pseudo: bool = False  # instead of operations, generated images are passed off as real
+    dealt: Callable[[Tensor, Generator], Tensor] | None = None  # what training images (B, C, H, W) are made beforehand
 
     def __post_init__(self) -> None:
         if wrong := [name for name in self.operations if name not in OPERATIONS]:
@@ -35,11 +37,16 @@ class Augmentation:
         if not (0 <= self.start <= 1 and 0 <= self.most <= 1):
             raise UserError(f"p={self.start} and most={self.most} must be from 0 to 1")
 
+    @property
+    def moves(self) -> bool:
+        """Whether D is shown images otherwise than as they were dealt and made."""
+        return bool(self.operations or self.pseudo)
+
     def views(
         self, count: int, strength: float, device: torch.device, *, paired: bool, fresh: Callable[[], Tensor]
     ) -> tuple[View, View]:
         """What D is shown of the reals and of the fakes of one batch of `count`; `fresh` makes other fakes of it."""
-        if strength == 0 or not (self.operations or self.pseudo):
+        if strength == 0 or not self.moves:
             return plainly, plainly
         seeds = torch.randint(1 << 62, (2,)).tolist()  # from the step's own dice
         if self.pseudo:
@@ -115,3 +122,18 @@ def ada(
 def apa(*, p: float = 0.0, target: float = 0.6, most: float = 0.8) -> Augmentation:
     """Adaptive pseudo augmentation: some fakes are shown to D as reals (Jiang 2021, arXiv 2111.06849)."""
     return Augmentation((), p, target, most, pseudo=True)
+
+
+@augmentations.register()
+def jitter(
+    *,
+    enlarge: float = 286 / 256,  # sides, before each image is cropped to its size again; 1: not at all
+    mirror: bool = True,  # half of the images
+) -> Augmentation:
+    """Not what D is shown but what is dealt: images of training, each time cropped and mirrored otherwise; pairs alike.
+
+    Isola 2017, arXiv 1611.07004, sec. 6.2. G learns to draw mirrored and cropped images too.
+    """
+    if not 1 <= enlarge <= 4:
+        raise UserError(f"enlarge={enlarge:g} must be from 1 to 4")
+    return Augmentation(dealt=functools.partial(jittered, enlarge=enlarge, mirror=mirror))

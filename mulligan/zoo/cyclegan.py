@@ -10,7 +10,7 @@ from mulligan.core.registry import recipes
 def cyclegan() -> Recipe:
     """Sections 3, 4 and 5.2 of the paper. A batch of 2 is one image of each kind, once each way.
 
-    Not as there: nothing is enlarged and cropped anew, and D's loss is not halved, which Adam would not notice.
+    D's loss is not halved, which Adam would not notice.
     """
     adam = Part("adam", lr=Schedule("late-linear", 2e-4, 0.0), beta1=0.5, beta2=0.999)
     return Recipe(
@@ -24,6 +24,7 @@ def cyclegan() -> Recipe:
         terms={"cycle": Term(10.0), "identity": Term(5.0), "pool": Term(0.5, size=50)},
         optimizer=Players(generator=adam, discriminator=adam),
         task=Part("style", ways=2),
+        augment=Part("jitter"),
         ema=0,
         batch=2,
         budget=Budget(epochs=400),  # 200 of each kind

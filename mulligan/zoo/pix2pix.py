@@ -10,8 +10,7 @@ from mulligan.core.registry import recipes
 def pix2pix() -> Recipe:
     """Section 3 and appendix 6 of the paper. For pairs of one's own, as there, give `--task pairs`.
 
-    Not as there: nothing is enlarged and cropped anew, and what is made after training is made without dropout and by
-    the running averages of batch norm.
+    Not as there: what is made after training is made without dropout and by the running averages of batch norm.
     """
     adam = Part("adam", lr=2e-4, beta1=0.5, beta2=0.999)
     return Recipe(
@@ -25,6 +24,7 @@ def pix2pix() -> Recipe:
         terms={"l1": Term(100.0)},
         optimizer=Players(generator=adam, discriminator=adam),
         task=Part("inpaint"),
+        augment=Part("jitter"),
         ema=0,
         batch=1,
         budget=Budget(epochs=200),
