@@ -234,9 +234,15 @@ def halved(style: Style, spec: str | Path, folder: Path) -> tuple[Half, Half]:
 
 
 def measure(
-    style: Style, spec: str | Path, recipes: list[str], seeds: list[int], order: dict[str, Any], folder: Path
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Numbers, of runs by recipe and seed; and by recipe pictures in rows, of the first seed, uint8 (C, H, W)."""
+    style: Style,
+    spec: str | Path,
+    recipes: list[str],
+    seeds: list[int],
+    order: dict[str, Any],
+    folder: Path,
+    write: Callable[[dict[str, Any]], None],
+) -> dict[str, Tensor]:
+    """By recipe pictures in rows, of the first seed, uint8 (C, H, W). `write` is given all numbers after each run."""
     a, b = halved(style, spec, folder)
     told = torch.cat([torch.zeros(len(a.train)), torch.ones(len(b.train))]).long()
     of_style = learnt(torch.cat([a.images[a.train], b.images[b.train]]), told, 2)
@@ -277,7 +283,23 @@ def measure(
         if rows_of:
             pictures.setdefault(called(recipe, order["settings"]), torch.cat(rows_of, 1))
         print(recipe, seed, json.dumps(row), flush=True)
-    return found, pictures
+        write(found)
+    return pictures
+
+
+def writer(path: Path, name: str) -> Callable[[dict[str, Any]], None]:
+    """What writes a style's numbers into a file, beside what is there already; other judges' numbers give way."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    earlier = known.get(name, {})
+
+    def write(found: dict[str, Any]) -> None:
+        if earlier.get("judges") == found["judges"]:
+            for recipe, runs in earlier["runs"].items():
+                found["runs"][recipe] = runs | found["runs"].get(recipe, {})
+        known[name] = found
+        path.write_text(json.dumps(known, indent=2) + "\n")
+
+    return write
 
 
 def main() -> None:
@@ -293,7 +315,6 @@ def main() -> None:
     options = arguments.parse_args()
     order = {"images": options.images, "settings": dict(map(parse_setting, options.settings))}
     places = {"digits": "digits", "signs": options.signs, "faces": options.faces}
-    known = json.loads(options.out.read_text()) if options.out.exists() else {}
     for name in options.styles:
         style = STYLES[name]
         spec = places[style.data]
@@ -301,14 +322,9 @@ def main() -> None:
             print(f"{name}: passed over, as there is nothing at --{style.data} {spec or ''}", flush=True)
             continue
         with tempfile.TemporaryDirectory() as folder:
-            found, pictures = measure(style, spec, options.recipes, options.seeds, order, Path(folder))
-        earlier = known.get(name, {})
-        if earlier.get("judges") == found["judges"]:  # what others judged is not beside it
-            for recipe, runs in earlier["runs"].items():
-                found["runs"][recipe] = runs | found["runs"].get(recipe, {})
-        known[name] = found
-        print(name, json.dumps(found, indent=2), flush=True)
-        options.out.write_text(json.dumps(known, indent=2) + "\n")
+            pictures = measure(
+                style, spec, options.recipes, options.seeds, order, Path(folder), writer(options.out, name)
+            )
         for recipe, picture in pictures.items():
             grid = picture.expand(3, -1, -1).permute(1, 2, 0).numpy()
             large = Image.fromarray(grid).resize((2 * grid.shape[1], 2 * grid.shape[0]), Image.Resampling.NEAREST)
