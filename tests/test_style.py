@@ -243,6 +243,31 @@ def test_patch_nce_of_every_place_is_the_mean_over_layers_and_reaches_heads(
         patch_nce().fn(Step("g", Translator((3, 16, 12), 0, Shown(3), width=4), Alone(), z, shown, real, fake))
 
 
+def test_patch_nce_of_mirrored_inputs_holds_places_against_their_mirror_images() -> None:
+    class Seen(nn.Module):
+        """Tells places by what is there and to the left of it."""
+
+        heads, heads_of_made = nn.ModuleList([nn.Flatten(2)]), None
+
+        def encoded(self, z: Tensor, x: Tensor) -> list[Tensor]:
+            return [torch.cat([x, 0.5 * x.roll(1, 3)], 1)]
+
+    def value(mirror: float, seed: int = 0) -> Tensor:
+        torch.manual_seed(seed)
+        return patch_nce(places=999, temperature=1.0, mirror=mirror).fn(step)
+
+    shown, made = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
+    step = Step("g", Seen(), Alone(), torch.zeros(2, 0), shown, made, made)
+    ours, theirs = Seen().encoded(step.z, made)[0], Seen().encoded(step.z, shown.flip(-1))[0]
+    wanted = contrast(ours.flip(-1).flatten(2).mT, theirs.flatten(2).mT, 1.0).mean(1)
+    torch.testing.assert_close(value(1.0), wanted)
+    assert not torch.allclose(value(0.0), wanted)
+    some = torch.stack([value(0.5, seed) for seed in range(40)])
+    assert 10 < torch.isclose(some, wanted).all(1).sum() < 30
+    with pytest.raises(UserError, match="mirror=2 is how often"):
+        patch_nce(mirror=2)
+
+
 def test_a_pool_keeps_fakes_by_side_and_shows_old_ones() -> None:
     memory: dict[str, Tensor] = {}
     history: dict[float, list[Tensor]] = {0.0: [], 1.0: []}

@@ -21,11 +21,18 @@ def contrast(made: Tensor, shown: Tensor, temperature: float) -> Tensor:
 
 
 def places_apart(
-    step: Step, made: Tensor, shown: Tensor, places: int, temperature: float, same_kind: bool = False
+    step: Step,
+    made: Tensor,
+    shown: Tensor,
+    places: int,
+    temperature: float,
+    same_kind: bool = False,
+    mirrored: bool = False,
 ) -> Tensor:
     """(B,), the mean over the layers that G's heads look at and over places, the same ones for both.
 
-    `same_kind`: what is shown is of the kind that G makes, so the heads for such look at both.
+    `same_kind`: what is shown is of the kind that G makes, so the heads for such look at both. `mirrored`: the heads
+    look at what is shown from behind, and a place of what was made is held against its mirror image there.
     """
     heads = getattr(step.G, "heads", None)
     if not heads:
@@ -35,10 +42,11 @@ def places_apart(
         )
     of_made = step.G.heads_of_made or heads
     with torch.no_grad():
-        wanted = step.G.encoded(step.z, shown)
+        wanted = step.G.encoded(step.z, shown.flip(-1) if mirrored else shown)
     found = []
     layers = zip(of_made, of_made if same_kind else heads, step.G.encoded(step.z, made), wanted, strict=True)
     for our_head, their_head, ours, theirs in layers:
+        ours = ours.flip(-1) if mirrored else ours
         chosen = torch.randperm(ours[0, 0].numel(), device=ours.device)[:places]
         ours = our_head(ours.flatten(2)[:, :, chosen].transpose(1, 2))
         theirs = their_head(theirs.flatten(2)[:, :, chosen].transpose(1, 2))
@@ -52,16 +60,20 @@ def patch_nce(
     *,
     places: int = 256,  # of a picture, in each layer
     temperature: float = 0.07,
+    mirror: float = 0.0,  # how often the input is mirrored against what was made of it, so that G is alike both ways
 ) -> Penalty:
     """Cross-entropy of which place of the input each place of the output shows (Park 2020, arXiv 2007.15651, eq. 3).
 
     Other places of the same input are the wrong answers; what is known of the input is held still, as in the authors'
     code, and it is a mean over layers where the paper has a sum. Raises UserError for a G without heads.
     """
+    if not 0 <= mirror <= 1:
+        raise UserError(f"patch-nce: mirror={mirror:g} is how often, from 0 to 1")
 
     def fn(step: Step) -> Tensor:
         assert step.cond is not None
-        return places_apart(step, step.fake, step.cond, places, temperature)
+        mirrored = mirror > 0 and torch.rand(()).item() < mirror
+        return places_apart(step, step.fake, step.cond, places, temperature, mirrored=mirrored)
 
     return Penalty("g", fn)
 

@@ -26,12 +26,12 @@ def cut() -> Recipe:
 
 @recipes.register()
 def fastcut() -> Recipe:
-    """Section 4 of the paper. Not as there: pictures are not mirrored to hold G to it."""
+    """Section 4 and appendix C of the paper: by turns of chance G is held to doing the same to mirror images."""
     return derived(
         cut(),
         name="fastcut",
         about="no look at what is at home already, and ten times the weight on places: half the time",
-        terms={"patch-nce": Term(10.0)},
+        terms={"patch-nce": Term(10.0, mirror=0.5)},
         budget=Budget(epochs=200),
     )
 
