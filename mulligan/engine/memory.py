@@ -19,6 +19,7 @@ from mulligan.core.errors import UserError
 if TYPE_CHECKING:
     from mulligan.engine.loop import Game
 
+FULL = "the memory of {device} is full; --set accumulate=2, or more, plays a batch in so many parts"
 ROOM = 0.5  # share of memory that what is foreseen may take, as more is taken
 # of glibc's <malloc.h>; values are its own defaults, and what training wants instead
 TRIM_THRESHOLD, TRIM_DEFAULT, TRIM_NEVER = -1, 128 << 10, 2**31 - 1
@@ -43,9 +44,6 @@ def kept_memory() -> Iterator[None]:
         libc.mallopt(TRIM_THRESHOLD, TRIM_DEFAULT)
         libc.mallopt(MMAP_THRESHOLD, MMAP_DEFAULT)
         libc.malloc_trim(0)
-
-
-FULL = "the memory of {device} is full; --set accumulate=2, or more, plays a batch in so many parts"
 
 
 @contextlib.contextmanager
