@@ -138,14 +138,14 @@ def _story(compared: Sequence[Recipe], results: Mapping[str, Any]) -> Iterator[s
             )
     if found := _means(results, "stacked", "modes"):
         ranked = sorted(found.items(), key=lambda each: each[1], reverse=True)
+        alike = (f"`{recipe.name}`" for recipe in compared if recipe.generator.name == "dcgan" and recipe.name in found)
         yield (
             f"**Of the 1,000 modes of `stacked`**, after {results['stacked']['images']:,} images: "
-            f"{', '.join(f'`{name}` {modes:.0f}' for name, modes in ranked)}. All but `digits`, `gan`, `r3gan`, "
-            "`sngan` and `stylegan2` have the networks of `dcgan` (`infogan` with one head more), and differ from it "
-            "in loss, terms and Adam's rate and momentum. It is the latter that cost `dcgan` its modes: with the rate "
-            "and momentum of the others the plain game keeps as many as any loss made to keep them. `wgan-gp` has D "
-            "play five turns for one of G, and G has hardly begun; `digits` finds all of them in ten times as many "
-            "images ([README](../README.md#how-good-how-fast))."
+            f"{', '.join(f'`{name}` {modes:.0f}' for name, modes in ranked)}. {', '.join(alike)} have the networks of "
+            "`dcgan` and differ from it in loss, terms, turns and optimizer. It is Adam's rate and momentum that cost "
+            "`dcgan` its modes: with those of the others the plain game keeps as many as any loss made to keep them. "
+            "`wgan-gp` has D play five turns for one of G, and G has hardly begun; `digits` finds all of them in ten "
+            "times as many images ([README](../README.md#how-good-how-fast))."
         )
 
 
