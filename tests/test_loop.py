@@ -78,6 +78,13 @@ def test_every_rank_learns(shape: tuple[int, ...]) -> None:
     assert late["d/real"].mean() > late["d/fake"].mean(), "D tells real from fake in this direction"
 
 
+@pytest.mark.parametrize("split", [{"batch": 1}, {"batch": 4, "accumulate": 4}], ids=str)
+def test_nothing_is_said_of_how_a_single_sample_differs(split: dict[str, int]) -> None:
+    table = Quiet()
+    run(toy_game((1, 4, 4), **split), 2, table)
+    assert "d/wins" in table.reports[0] and not [name for name in table.reports[0] if name.startswith("spread")]
+
+
 def test_one_step_by_hand() -> None:
     """D's step, then G's against the new D, written out with plain autograd."""
     game, by_hand = toy_game(), toy_game()

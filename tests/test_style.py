@@ -337,6 +337,11 @@ def test_two_steps_a_break_a_resume_and_photos_through_it(
     assert "b2a" not in results or (results["b2a"] != results["a2b"]).any()
 
 
+def test_a_batch_of_one_is_no_broken_data(kinds: tuple[Path, Path], tmp_path: Path) -> None:
+    one = order("cut", batch=1) | {"images": 12, "guard": "on"}
+    assert mg.train(*kinds, out=tmp_path / "run", **one).summary["status"] == "finished"
+
+
 def weights(run: mg.Run) -> bytes:
     last, _ = checkpoint.read_last(run.folder.checkpoints)
     name = f"step-{last.state['attempt']:02d}-{last.state['step']:09d}.safetensors"

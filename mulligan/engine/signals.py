@@ -18,7 +18,7 @@ def wins(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def spread(x: Tensor) -> Tensor:
-    """(B, C, *space) -> (B,): the root mean square difference of each sample from the next; 0 if all are alike."""
+    """(B, C, *space), B > 1 -> (B,): the root mean square difference of each from the next; 0 if all are alike."""
     return (x - x.roll(1, 0)).flatten(1).square().mean(1).sqrt()
 
 

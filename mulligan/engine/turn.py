@@ -125,7 +125,8 @@ def turn(
             report["d/real"] = mean_logit(step.on_real.logits)
             report["d/fake"] = mean_logit(step.on_fake.logits)
             report["d/wins"] = wins(report["d/real"], report["d/fake"])
-            report |= {"spread/real": spread(real[:, -channels:]), "spread/fake": spread(fake[:, -channels:])}
+            if len(real) > 1:  # a single one differs from none
+                report |= {"spread/real": spread(real[:, -channels:]), "spread/fake": spread(fake[:, -channels:])}
         reports.append({name: value.detach() for name, value in report.items()})
     player.scaler.unscale_(player.tuned.optimizer)
     gradient = gradient_norm(player.net.parameters())
