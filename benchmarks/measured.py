@@ -159,7 +159,8 @@ def style() -> Iterator[str]:
         "seen any that were made. The one before it read 95 % of true outlines, and of true signs by night in noise of "
         "27 dB 80 %; by it, what was made came to 0.93 to 0.94 (`outlined`) and 0.81 to 0.93 (`night`). `cyclegan` "
         "and `cut` as published, whose networks are more than a hundred times as large, play one or two images a "
-        "second of these cores, and were given two thirds of one pass over the data, where the papers have hundreds."
+        "second of these cores, and were given two thirds of one pass over the data, where the papers have hundreds: "
+        "`cyclegan` is on its way by then, `cut` has hardly begun, and its best is one of the first."
     )
     yield (
         "Tried, and read by that earlier net. Seed 7, 20,000 images; `outlined` by `restyle`, content there and back: "
