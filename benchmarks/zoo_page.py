@@ -144,8 +144,8 @@ def _story(compared: Sequence[Recipe], results: Mapping[str, Any]) -> Iterator[s
             f"{', '.join(f'`{name}` {modes:.0f}' for name, modes in ranked)}. {', '.join(alike)} have the networks of "
             "`dcgan` and differ from it in loss, terms, turns and optimizer. It is Adam's rate and momentum that cost "
             "`dcgan` its modes: with those of the others the plain game keeps as many as any loss made to keep them. "
-            "In `wgan`, `wgan-gp` and `wgan-div` D plays five turns for one of G, and G has hardly begun; `digits` finds "
-            "all of them in ten times as many images ([README](../README.md#how-good-how-fast))."
+            "In `wgan`, `wgan-gp` and `wgan-div` D plays five turns for one of G, and G has hardly begun; `digits` "
+            "finds all of them in ten times as many images ([README](../README.md#how-good-how-fast))."
         )
 
 
