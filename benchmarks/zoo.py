@@ -1,6 +1,6 @@
 """Every recipe of the zoo by the same budget of images, side by side; docs/zoo.md is written from what comes out.
 
-    python benchmarks/zoo.py [--on grid long-grid digits stacked] [--only NAME ...] [--images N] [--seeds 0 1 2]
+    python benchmarks/zoo.py [--on grid long-grid digits stacked speed] [--only NAME ...] [--images N] [--seeds 0 1 2]
                              [--set PART.OPTION=VALUE] [--write-only]
 
 A trial is `mulligan train` with a recipe, a data set and a seed, the guard off, so that failures show. Every trial is
@@ -12,6 +12,7 @@ grid: 25 Gaussians in a plane. Most networks make images only, so here all recip
 `points`, and augmentations are left out: what is compared is the game (loss, terms, optimizers, turns, batch, average).
 long-grid: the same for five times as long, as most games have not arrived by then.
 digits: 28x28, held-out coverage, recall and KID. stacked: three digits in a picture, of 1,000 modes those found.
+speed: steps on digits, and nothing but steps; all else may be played beside other work, this may not.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ from typing import Any
 import torch
 
 import mulligan as mg
-from mulligan.api.build import recipe_named
+from mulligan.api.build import build_game, recipe_named
 from mulligan.api.judge import Judge
+from mulligan.api.plan import images_per_second
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part, Recipe, parse_setting
 from mulligan.core.run import read_json, write_json
 from mulligan.data import Data, open_data
+from mulligan.engine.memory import kept_memory
 from mulligan.metrics.distances import measure
 from mulligan.metrics.protocol import extract
 from mulligan.use.pictures import grid
@@ -49,6 +52,7 @@ PAGE = ROOT / "docs" / "zoo.md"
 PICTURES = ROOT / "docs" / "zoo"
 IMAGES = {"grid": 200_000, "long-grid": 1_000_000, "digits": 10_000, "stacked": 30_000}
 SAMPLES = {"grid": 2_500, "digits": 500, "stacked": 26_000}  # of papers; of digits, as many as are held out
+SPEED, SECONDS = "speed", 6.0  # of steps that are timed
 SEEDS = [0]
 FEW = {
     "long-grid": (
@@ -111,7 +115,6 @@ def trial(recipe: Recipe, spec: str, images: int, seed: int, picture: Path | Non
             return {"failed": f"{type(error).__name__}: {error}"}
     return {key: round(value, 5) for key, value in found.items()} | {
         "status": summary["status"],
-        "images_per_second": round(summary["images_per_second"], 1),
         "parameters": summary["parameters"],
         "by_class": bool(run.classes),
         "seconds": round(time.monotonic() - begun, 1),
@@ -127,6 +130,13 @@ def measured(run: mg.Run, spec: str) -> dict[str, float]:
     return run.open_data().modes(samples)
 
 
+def clocked(recipe: Recipe) -> dict[str, Any]:
+    """Steps of a game that is thrown away."""
+    game = build_game(recipe, open_data("digits"), seed=0, device=torch.device("cpu"), precision="fp32")
+    with kept_memory():  # as in training
+        return {"images_per_second": round(images_per_second(game, SECONDS), 1)}
+
+
 def of_the_data(spec: str) -> dict[str, float]:
     """The same numbers of training images, as if they were samples: what there is to reach."""
     data: Data = open_data(spec)
@@ -139,7 +149,7 @@ def of_the_data(spec: str) -> dict[str, float]:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--on", nargs="+", choices=IMAGES, default=list(IMAGES))
+    arguments.add_argument("--on", nargs="+", choices=[*IMAGES, SPEED], default=[*IMAGES, SPEED])
     arguments.add_argument("--only", nargs="+", metavar="NAME", default=[])
     arguments.add_argument("--images", type=int, help=f"by default {IMAGES}")
     arguments.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
@@ -179,13 +189,15 @@ def play(
     recipes: list[Recipe], on: str, options: argparse.Namespace, of_set: dict[str, Any], write: Callable[[], None]
 ) -> None:
     """All trials on a data set that are not there yet; each written as soon as it is over."""
-    spec, images = data_of(on), options.images or IMAGES[on]
+    spec, images = data_of(on), None if on == SPEED else options.images or IMAGES[on]
     if of_set.get("images", images) != images:  # numbers of two budgets are not to stand side by side
         raise SystemExit(
             f"{options.results}: holds trials on {on} of {of_set['images']:,} images, not {images:,}; "
             "give another --results, or remove them"
         )
-    if not of_set:
+    if not of_set and on == SPEED:
+        of_set |= {"seconds": SECONDS, "trials": {}}
+    elif not of_set:
         judge = Judge(open_data(spec), num_fake=SAMPLES[spec])
         of_set |= {"images": images, "protocol": judge.protocol.as_dict(), "data": of_the_data(spec), "trials": {}}
     for number, recipe in enumerate(recipes, 1):
@@ -199,7 +211,8 @@ def play(
                 continue
             shown = on == "digits" and seed == options.seeds[0] and not options.settings
             picture = options.pictures / f"{recipe.name}.png" if shown else None
-            row = of_recipe["seeds"][str(seed)] = trial(played, spec, images, seed, picture)
+            row = clocked(played) if on == SPEED else trial(played, spec, images, seed, picture)
+            of_recipe["seeds"][str(seed)] = row
             write()
             print(f"{on} {number}/{len(recipes)} {name} seed {seed}: {json.dumps(row)}", flush=True)
 

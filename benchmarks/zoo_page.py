@@ -16,7 +16,7 @@ COLUMNS = {  # heading: (data set, number, digits behind the point)
     "digits: coverage": ("digits", "coverage", 3),
     "recall": ("digits", "recall", 3),
     "KID": ("digits", "kid", 4),
-    "images/s": ("digits", "images_per_second", 0),
+    "images/s": ("speed", "images_per_second", 0),
     "grid: modes": ("grid", "modes", 1),
     "quality": ("grid", "quality", 3),
     "long grid: modes": ("long-grid", "modes", 0),
@@ -24,7 +24,7 @@ COLUMNS = {  # heading: (data set, number, digits behind the point)
     "stacked: modes": ("stacked", "modes", 0),
     "KL": ("stacked", "kl", 2),
 }
-SETS = ("grid", "long-grid", "digits", "stacked")
+SETS = ("grid", "long-grid", "digits", "stacked")  # beside them there is `speed`
 PUBLISHED = " as published for "
 MANY, FEW = 20, 5  # modes, of 25
 ARRIVED = 0.05  # share of points near a mode, below which modes were met by chance
@@ -64,9 +64,13 @@ def _protocol(results: Mapping[str, Any]) -> Iterator[str]:
         )
     if lines:
         yield (
-            f"Measured: the best checkpoint by KID, of the moving average of G; the guard off. {results['machine']}; "
-            "images a second depend on what else the machine did. Means over seeds. *training data*: what as many "
-            "training samples come to by the same measures."
+            f"Measured: the best checkpoint by KID, of the moving average of G; the guard off. {results['machine']}. "
+            "Means over seeds. *training data*: what as many training samples come to by the same measures."
+        )
+    if "speed" in results:
+        yield (
+            f"Images a second are shown in training on digits, of steps alone, {results['speed']['seconds']:g} seconds "
+            "of them for each recipe, one thread, with nothing else running."
         )
     yield (
         "Which families do best at equal floating-point operations, on digits and on CIFAR-10, is "
@@ -91,7 +95,7 @@ def _summary(compared: Iterable[Recipe], results: Mapping[str, Any]) -> str:
         numbers = [_number(results, recipe.name, *COLUMNS[head]) for head in heads]
         rows.append([f"[{recipe.name}](#{recipe.name})", _year(recipe.paper), _parameters(results, recipe), *numbers])
     best = [COLUMNS[head] for head in heads]
-    data = [_plain(results[on]["data"].get(name), digits) for on, name, digits in best]
+    data = [_plain(results[on].get("data", {}).get(name), digits) for on, name, digits in best]
     return _table([*rows, ["*training data*", "", "", *data]] if heads else rows)
 
 

@@ -36,15 +36,13 @@ def _of_latents(width: int, of_g: str) -> Size:
     return Size((4, 32, 32), (of_g, None), PAPER, 1000, apart=(places, places), why="fixed positions are counted there")
 
 
-def _of_gat(width: int, depth: int, of_g: str, of_d: str) -> Size:
-    gated = depth * (3 * width + 2) * (int(8 * width / 3) - 8 * round(width / 3))
-    fixed, unused, of_class = 256 * width, 17 * width, (width - 64) * (1000 + width)
-    norms, aligned = (2 * depth + 1) * width, (width + 1) * 2048 + 2049 * 2048 + 2049 * 768
+def _of_gat(width: int, of_g: str, of_d: str) -> Size:
+    fixed, unused = 256 * width, 17 * width
+    aligned = (width + 1) * 2048 + 2049 * 2048 + 2049 * 768
     return Size(
-        (4, 32, 32), (of_g, of_d), DERIVED, 1000,
-        apart=(fixed + unused - of_class + gated, fixed + norms + aligned + gated),
-        why="fixed positions are counted there, and patches that G is shown in vain; in G a class is 64 numbers, in "
-        "ours a token's width; D's norms have gains, and an MLP goes to DINOv2's features",
+        (4, 32, 32), (of_g, of_d), DERIVED, 1000, apart=(fixed + unused, fixed + aligned),
+        why="fixed positions are counted there, and patches that G is shown in vain; an MLP goes from D's tokens to "
+        "DINOv2's",
     )  # fmt: skip
 
 
@@ -72,10 +70,10 @@ SIZES = {
     "afm-m": _of_latents(1024, "306"),
     "afm-l": _of_latents(1024, "457"),
     "afm-xl": _of_latents(1152, "673"),
-    "gat-s": _of_gat(384, 12, "29.36", "39.21"),
-    "gat-b": _of_gat(768, 12, "116.75", "104.68"),
-    "gat-l": _of_gat(1024, 24, "408.75", "323.04"),
-    "gat-xl": _of_gat(1152, 28, "602.25", "467.68"),
+    "gat-s": _of_gat(384, "29.36", "39.21"),
+    "gat-b": _of_gat(768, "116.75", "104.68"),
+    "gat-l": _of_gat(1024, "408.75", "323.04"),
+    "gat-xl": _of_gat(1152, "602.25", "467.68"),
     "pix2pix": Size(
         (3, 256, 256), ("54.414", "2.769"), CODE, shown=Shown(3), apart=(-5_504, -896),
         why="biases where theirs have none: in all of G but the last layer, and before D's norms",

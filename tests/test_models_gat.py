@@ -17,6 +17,7 @@ from mulligan.core.recipe import Term
 from mulligan.core.registry import discriminators, generators, terms
 from mulligan.core.step import Passage, Step
 from mulligan.engine.turn import Deal, turn
+from mulligan.models.gat import SlowLinear
 from mulligan.terms.stages import noise_levels
 from mulligan.zoo import afm, gat
 from tests.toys import toy_game
@@ -142,6 +143,18 @@ def test_a_laptops_networks_are_small() -> None:
     for recipe in (gat.gat(), afm.afm(), registry.recipes["cat"]()):
         G, D = build_networks(recipe.resolve(), (1, 28, 28), 10, torch.device("cpu"))
         assert parameters_of(G) < 1e6 and parameters_of(D) < 1e6
+
+
+def test_a_mapping_begins_as_any_layer_and_moves_a_hundredth_as_far() -> None:
+    torch.manual_seed(0)
+    layer, x = SlowLinear(40, 20), torch.eye(40)
+    before = layer(x).detach()
+    bound = math.sqrt(6 / (40 + 20))
+    assert 0.98 * bound < before.abs().max() < bound
+    adam = torch.optim.Adam(layer.parameters(), lr=0.5)
+    layer(x).sum().backward()
+    adam.step()
+    torch.testing.assert_close(before - layer(x), torch.full((40, 20), 2 * 0.5 * 0.01))  # of the weight and the bias
 
 
 def test_a_wider_gat_learns_more_slowly() -> None:

@@ -47,12 +47,13 @@ def results(**trials: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     data = {"coverage": 0.987, "recall": 0.9, "kid": 0.0001}
     of_digits = {"images": 12_345, "protocol": protocol, "data": data, "trials": trials}
-    return {"machine": "a machine", "digits": of_digits}
+    of_speed = {"seconds": 6.0, "trials": {"dcgan": {"recipe": "x", "seeds": {"0": {"images_per_second": 400.4}}}}}
+    return {"machine": "a machine", "digits": of_digits, "speed": of_speed}
 
 
 def row(coverage: float, **more: Any) -> dict[str, Any]:
     return {
-        "coverage": coverage, "recall": 0.5, "kid": 0.02, "images_per_second": 400.4, "status": "finished",
+        "coverage": coverage, "recall": 0.5, "kid": 0.02, "status": "finished",
         "parameters": {"generator": 1234, "discriminator": 567}, **more,
     }  # fmt: skip
 
@@ -67,7 +68,7 @@ def test_the_page_has_every_recipe_and_the_means_of_its_seeds(zoo: Any) -> None:
     text = zoo.page(recipes, found, Path("zoo"))
     (line,) = re.findall(r"^\| \[dcgan\].*$", text, re.MULTILINE)
     assert line == "| [dcgan](#dcgan) | 2015 | 1,234, 567 | 0.500 | 0.500 | 0.0200 | 400 |"
-    assert "| [cgan](#cgan) | 2014 |  | - | - | - | - |" in text and "- `cgan`: no such labels" in text
+    assert "| [cgan](#cgan) | 2014 |  | - | - | - |  |" in text and "- `cgan`: no such labels" in text
     assert "- `gan`: ended as diverged" in text
     assert "12,345 images shown; seeds 0, 1; 77 samples" in text and "| *training data* |  |  | 0.987 |" in text
     assert "![samples of dcgan](zoo/dcgan.png)" in text and "zoo/cgan.png" not in text
@@ -107,9 +108,10 @@ def test_a_trial_is_kept_and_not_run_again(zoo: Any, tmp_path: Path, monkeypatch
         for name, place in (("results", "r.json"), ("page", "zoo.md"), ("pictures", "zoo"))
     ]
     monkeypatch.setattr(zoo, "SAMPLES", {"grid": 300})
+    monkeypatch.setattr(zoo, "SECONDS", 0.1)
     monkeypatch.setattr(zoo.torch, "set_num_threads", lambda count: None)
     monkeypatch.setattr(
-        sys, "argv", ["zoo", "--on", "grid", "--only", "wgan", "acgan", "stylegan2", "--images", "64", *where]
+        sys, "argv", ["zoo", "--on", "grid", "speed", "--only", "wgan", "acgan", "stylegan2", "--images", "64", *where]
     )
     zoo.main()
     before = zoo.read_json(tmp_path / "r.json")
@@ -118,7 +120,9 @@ def test_a_trial_is_kept_and_not_run_again(zoo: Any, tmp_path: Path, monkeypatch
     assert trials["acgan"]["by_class"] and trials["acgan"]["status"] == "finished"
     assert "styles" in trials["stylegan2"]["refused"]
     assert before["grid"]["data"]["modes"] == 25 and before["grid"]["images"] == 64
+    assert before["speed"]["trials"]["wgan"]["seeds"]["0"]["images_per_second"] > 0
     assert "- `stylegan2`: the path-length term" in (tmp_path / "zoo.md").read_text()
     monkeypatch.setattr(zoo, "trial", None)  # would fail if called
+    monkeypatch.setattr(zoo, "clocked", None)
     zoo.main()
     assert zoo.read_json(tmp_path / "r.json") == before

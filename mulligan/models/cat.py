@@ -20,11 +20,10 @@ from torch import Tensor, nn
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
 from mulligan.core.registry import discriminators, generators
-from mulligan.models.gat import RATE, ClassHead, Trunk, all_stages
+from mulligan.models.gat import ClassHead, Mapping, Trunk, all_stages
 from mulligan.models.sizes import patches
-from mulligan.models.stylegan2 import Mapping
 from mulligan.nn.resample import enlarge, shrink
-from mulligan.nn.transformer import Block, attention_for, heads_of, patchify, positions, rotary, unpatchify
+from mulligan.nn.transformer import Block, attention_for, glorot, heads_of, patchify, positions, rotary, unpatchify
 
 
 def _scales(patch: int, stages: int) -> list[int]:
@@ -61,7 +60,7 @@ class CATGenerator(nn.Module):
         super().__init__()
         self.grid, self.patch, self.stages, self.z_shape = patches("cat", shape, patch), patch, stages, (z,)
         self.scales = _scales(patch, stages)
-        self.mapping = Mapping(z, classes, width, 2, RATE)
+        self.mapping = Mapping(z, classes, width)
         numbers = [shape[0] * (patch // scale) ** 2 for scale in self.scales]
         self.trunk = Trunk("cat", self.grid, width, depth, head, width, numbers)
 
@@ -94,7 +93,7 @@ class CATDiscriminator(nn.Module):
         super().__init__()
         grid, count = patches("cat", shape, patch), heads_of("cat", width, head)
         self.channels, self.patch, self.stages, self.scales = shape[0], patch, stages, _scales(patch, stages)
-        self.from_patches = nn.ModuleList(nn.Linear(shape[0] * (patch // s) ** 2, width) for s in self.scales)
+        self.from_patches = nn.ModuleList(glorot(nn.Linear(shape[0] * (patch // s) ** 2, width)) for s in self.scales)
         self.tokens = nn.Parameter(0.02 * torch.randn(stages, width))
         self.register_buffer("places", positions(grid, width), persistent=False)
         for name, turns in zip(("cos", "sin"), rotary(grid, width // count, still=1), strict=True):

@@ -1,29 +1,25 @@
 """`gat`: plain transformers whose earlier layers draw, too (Hyun 2025, Scalable GANs with Transformers, 2509.24935).
 
-Written from the paper's description. G puts an image together in stages: heads at even depths, each of which adds to
-what the ones before it drew. In training it gives all stages, and D sees them together, as channels of one image; the
-`stage-noise` term blurs the earlier ones.
+Written from the paper's description and facts of the authors' code. G puts an image together in stages: heads at even
+depths, each of which adds to what the ones before it drew. In training it gives all stages, and D sees them together,
+as channels of one image; the `stage-noise` term blurs the earlier ones.
 
-Not as in the authors' code: there a class is 64 numbers to G, in D norms have gains and the class's embedding is mapped
-as it is, mappings go through SiLU and end without, and D's tokens may be aligned with those of DINOv2.
+Theirs can besides align D's tokens with those of DINOv2, and has patches of noise shown to G times zero.
 
 Legend: B batch, C image channels, H W image size, K stages, N tokens, E numbers in a token, S numbers of a style.
 """
 
 from __future__ import annotations
 
-import math
-
 import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
 from mulligan.core.registry import discriminators, generators
 from mulligan.models.sizes import patches
-from mulligan.models.stylegan2 import Mapping
-from mulligan.nn.equalised import EqualLinear, act
 from mulligan.nn.head import normalised
 from mulligan.nn.transformer import (
     Block,
@@ -31,6 +27,7 @@ from mulligan.nn.transformer import (
     RMSNorm,
     StyledBlock,
     attention_for,
+    glorot,
     heads_of,
     patchify,
     positions,
@@ -41,6 +38,43 @@ from mulligan.nn.transformer import (
 RATE = 0.01  # at which a mapping learns, over that of the rest
 
 
+class SlowLinear(nn.Linear):
+    """(B, a) -> (B, b) by Glorot's weights, of which a step of Adam moves RATE of what it moves others."""
+
+    def reset_parameters(self) -> None:
+        glorot(self, 1 / RATE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * RATE, self.bias * RATE)
+
+
+def slow_mlp(a: int, b: int) -> nn.Sequential:
+    return nn.Sequential(SlowLinear(a, b), nn.SiLU(), SlowLinear(b, b))
+
+
+def class_embedding(classes: int, numbers: int) -> nn.Embedding:
+    embed = nn.Embedding(classes, numbers)
+    nn.init.normal_(embed.weight, std=0.02)
+    return embed
+
+
+class Mapping(nn.Module):
+    """Noise, and the class's embedding of as many numbers beside it, both of unit size, to a style."""
+
+    def __init__(self, z: int, classes: int, styles: int) -> None:
+        super().__init__()
+        self.embed = class_embedding(classes, z) if classes else None
+        self.layers = slow_mlp(z * (2 if classes else 1), styles)
+
+    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
+        """z (B, z), cond (B,) or None -> (B, S)."""
+        x = normalised(z)
+        if self.embed is not None:
+            assert cond is not None
+            x = torch.cat([normalised(self.embed(cond)), x], 1)
+        return self.layers(x)
+
+
 class ToPatches(nn.Module):
     """Normalised tokens, scaled by a style, to patches."""
 
@@ -48,7 +82,7 @@ class ToPatches(nn.Module):
         super().__init__()
         self.norm = RMSNorm(width, affine=False)
         self.modulation = Modulation(styles, width, 1, gain=0.1)
-        self.out = nn.Linear(width, numbers)
+        self.out = glorot(nn.Linear(width, numbers))
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """x (B, N, E), style (B, S) -> (B, N, numbers)."""
@@ -102,7 +136,7 @@ class GATGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.grid, self.patch, self.stages, self.z_shape = patches("gat", shape, patch), patch, stages, (z,)
-        self.mapping = Mapping(z, classes, width, 2, RATE)
+        self.mapping = Mapping(z, classes, width)
         self.trunk = Trunk("gat", self.grid, width, depth, head, width, [shape[0] * patch**2] * stages)
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
@@ -128,21 +162,14 @@ class ClassHead(nn.Module):
 
     def __init__(self, width: int, classes: int, embed: int) -> None:
         super().__init__()
-        self.norm = RMSNorm(width, affine=False)
-        self.out = nn.Linear(width, embed if classes else 1)
-        self.embed = nn.Embedding(classes, embed) if classes else None
-        self.mapping = nn.ModuleList(EqualLinear(embed, embed, rate=RATE) for _ in range(2 if classes else 0))
+        self.norm = RMSNorm(width)
+        self.out = glorot(nn.Linear(width, embed if classes else 1))
+        self.of_class = nn.Sequential(class_embedding(classes, embed), slow_mlp(embed, embed)) if classes else None
 
     def forward(self, features: Tensor, cond: Tensor | None) -> Tensor:
         """features (B, E), cond (B,) or None -> (B,)."""
         y = self.out(self.norm(features))
-        if self.embed is None:
-            return y.squeeze(1)
-        assert cond is not None
-        w = normalised(self.embed(cond))
-        for layer in self.mapping:
-            w = act(layer(w))
-        return (y * w).sum(1) / math.sqrt(w.shape[1])
+        return y.squeeze(1) if self.of_class is None else (y * self.of_class(cond)).sum(1)
 
 
 @discriminators.register("gat")
@@ -164,7 +191,7 @@ class GATDiscriminator(nn.Module):
         super().__init__()
         grid, count = patches("gat", shape, patch), heads_of("gat", width, head)
         self.channels, self.patch, self.stages = shape[0], patch, stages
-        self.from_patches = nn.Linear(stages * shape[0] * patch**2, width)
+        self.from_patches = glorot(nn.Linear(stages * shape[0] * patch**2, width))
         self.token = nn.Parameter(0.02 * torch.randn(width))
         self.register_buffer("places", positions(grid, width), persistent=False)
         for name, turns in zip(("cos", "sin"), rotary(grid, width // count, still=1), strict=True):

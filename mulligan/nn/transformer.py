@@ -1,4 +1,4 @@
-"""What transformers on images are made of.
+"""What transformers on images are made of; all layers begin with Glorot's weights and no bias.
 
 Legend: B batch, C channels, H W image size, p side of a patch, h w the grid of patches, N tokens, E numbers in a token,
 D numbers in a head, S numbers of a style.
@@ -17,6 +17,13 @@ from mulligan.core.errors import UserError
 
 Turns = tuple[Tensor, Tensor]  # cosines and sines of rotary embeddings, (N, D / 2) each
 PERIOD = 10_000.0  # of the slowest wave of a position, about
+
+
+def glorot(layer: nn.Linear, gain: float = 1.0) -> nn.Linear:
+    """Glorot's uniform weights, no bias at first."""
+    nn.init.xavier_uniform_(layer.weight, gain=gain)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def patchify(x: Tensor, patch: int) -> Tensor:
@@ -99,7 +106,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, *, qk_norm: bool = True) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.qkv, self.out = glorot(nn.Linear(width, 3 * width)), glorot(nn.Linear(width, width))
         self.norms = nn.ModuleList(RMSNorm(width // heads) for _ in range(2)) if qk_norm else None
 
     def forward(self, x: Tensor, turns: Turns | None = None) -> Tensor:
@@ -124,12 +131,12 @@ def attention_for(x: Tensor, net: nn.Module) -> contextlib.AbstractContextManage
 
 
 class SwiGLU(nn.Module):
-    """E -> E over two thirds of 4 E gated numbers, to a multiple of eight (Shazeer 2020, arXiv 2002.05202, eq. 6)."""
+    """E -> E over two thirds of 4 E gated numbers (Shazeer 2020, arXiv 2002.05202, eq. 6)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        inner = 8 * max(1, round(width / 3))
-        self.gated, self.out = nn.Linear(width, 2 * inner), nn.Linear(inner, width)
+        inner = 8 * width // 3
+        self.gated, self.out = glorot(nn.Linear(width, 2 * inner)), glorot(nn.Linear(inner, width))
 
     def forward(self, x: Tensor) -> Tensor:
         gate, y = self.gated(x).chunk(2, -1)
@@ -141,7 +148,7 @@ class MLP(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.wide, self.out = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.wide, self.out = glorot(nn.Linear(width, 4 * width)), glorot(nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(F.gelu(self.wide(x), approximate="tanh"))
@@ -155,9 +162,7 @@ class Modulation(nn.Module):
 
     def __init__(self, styles: int, width: int, count: int, *, gain: float) -> None:
         super().__init__()
-        self.linear, self.count = nn.Linear(styles, count * width), count
-        nn.init.xavier_uniform_(self.linear.weight, gain=gain)
-        nn.init.zeros_(self.linear.bias)
+        self.linear, self.count = glorot(nn.Linear(styles, count * width), gain), count
 
     def forward(self, style: Tensor) -> tuple[Tensor, ...]:
         """style (B, S) -> `count` of (B, 1, E)."""
@@ -176,18 +181,18 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    """x + gain * attention(norm(x)), then the same of a SwiGLU: RMSNorm without gains, QK norm, rotary positions."""
+    """x + gain * attention(norm(x)), then the same of a SwiGLU: RMSNorm, QK norm, rotary positions."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.norm = RMSNorm(width, affine=False)
+        self.norms = nn.ModuleList(RMSNorm(width) for _ in range(2))
         self.attention, self.mlp = Attention(width, heads), SwiGLU(width)
         self.scales = nn.ModuleList(LayerScale(width) for _ in range(2))
 
     def forward(self, x: Tensor, turns: Turns) -> Tensor:
         """(B, N, E) -> the same shape."""
-        x = x + self.scales[0](self.attention(self.norm(x), turns))
-        return x + self.scales[1](self.mlp(self.norm(x)))
+        x = x + self.scales[0](self.attention(self.norms[0](x), turns))
+        return x + self.scales[1](self.mlp(self.norms[1](x)))
 
 
 class StyledBlock(nn.Module):
@@ -217,18 +222,9 @@ class DiTBlock(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.attention, self.mlp = Attention(width, heads, qk_norm=False), MLP(width)
         self.modulation = Modulation(styles, width, 6, gain=0.0)
-        for layer in (self.attention.qkv, self.attention.out, self.mlp.wide, self.mlp.out):
-            glorot(layer)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """x (B, N, E), style (B, S) -> the shape of x."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(style)
         x = x + gate_a * self.attention(self.norm(x) * (1 + scale_a) + shift_a)
         return x + gate_m * self.mlp(self.norm(x) * (1 + scale_m) + shift_m)
-
-
-def glorot(layer: nn.Linear, gain: float = 1.0) -> nn.Linear:
-    """Glorot's uniform weights, no bias at first."""
-    nn.init.xavier_uniform_(layer.weight, gain=gain)
-    nn.init.zeros_(layer.bias)
-    return layer
