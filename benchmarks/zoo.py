@@ -5,8 +5,8 @@
 
 A trial is `mulligan train` with a recipe, a data set and a seed, the guard off, so that failures show. Every trial is
 written to benchmarks/results/zoo.json when it ends; what is there, of the same recipe and budget, is not run again.
-Recipes with published sizes are left out, and those that make images from images. By default `stacked` and `long-grid`
-are for a chosen few: --only names any, or `all`.
+Recipes with published sizes are left out, and those that make images from images. By default `long-grid` is for a
+chosen few: --only names any, or `all`.
 
 grid: 25 Gaussians in a plane. Most networks make images only, so here all recipes have the dense networks of the recipe
 `points`, and augmentations are left out: what is compared is the game (loss, terms, optimizers, turns, batch, average).
@@ -58,10 +58,6 @@ FEW = {
     "long-grid": (
         "gan", "dcgan", "lsgan", "wgan", "wgan-gp", "wgan-div", "dragan", "relativistic", "relativistic-average",
         "r3gan", "points", "digits",
-    ),
-    "stacked": (
-        "digits", "dcgan", "lsgan", "wgan-gp", "dragan", "relativistic-average", "infogan", "sngan", "r3gan",
-        "stylegan2",
     ),
 }  # fmt: skip
 SHOWN, COLUMNS, SHADES = 32, 8, 16  # samples in a picture, and its greys: it is to be small

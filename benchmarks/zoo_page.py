@@ -141,15 +141,30 @@ def _story(compared: Sequence[Recipe], results: Mapping[str, Any]) -> Iterator[s
                 "`wgan-gp` gave it on such mixtures: points lie closer than pictures do, and a slope of 1 says less."
             )
     if found := _means(results, "stacked", "modes"):
-        ranked = sorted(found.items(), key=lambda each: each[1], reverse=True)
-        alike = (f"`{recipe.name}`" for recipe in compared if recipe.generator.name == "dcgan" and recipe.name in found)
+        yield from _stacked(compared, found, results["stacked"]["images"])
+
+
+def _stacked(compared: Sequence[Recipe], found: Mapping[str, float], images: int) -> Iterator[str]:
+    """Who finds how many of the thousand modes, and what it is due to."""
+    ranked = sorted(found, key=lambda name: found[name], reverse=True)
+
+    def those(least: float, most: float) -> str:
+        names = [f"`{name}` {found[name]:.0f}" for name in ranked if least <= found[name] < most and " " not in name]
+        return ", ".join(names) or "none"
+
+    yield (
+        f"**Of the 1,000 modes of `stacked`**, after {images:,} images, 900 or more are found by {those(900, 1001)}; "
+        f"half of them by {those(500, 900)}; a tenth by {those(100, 500)}; fewer by {those(0, 100)}."
+    )
+    alike = [f"`{recipe.name}`" for recipe in compared if recipe.generator.name == "dcgan" and recipe.name in found]
+    otherwise = [f"`{name}` {found[name]:.0f}" for name in ranked if name.startswith("dcgan ")]
+    if otherwise:
         yield (
-            f"**Of the 1,000 modes of `stacked`**, after {results['stacked']['images']:,} images: "
-            f"{', '.join(f'`{name}` {modes:.0f}' for name, modes in ranked)}. {', '.join(alike)} have the networks of "
-            "`dcgan` and differ from it in loss, terms, turns and optimizer. It is Adam's rate and momentum that cost "
-            "`dcgan` its modes: with those of the others the plain game keeps as many as any loss made to keep them. "
-            "In `wgan`, `wgan-gp` and `wgan-div` D plays five turns for one of G, and G has hardly begun; `digits` "
-            "finds all of them in ten times as many images ([README](../README.md#how-good-how-fast))."
+            f"{', '.join(alike)} have the networks of `dcgan` and differ from it in loss, terms, turns and optimizer. "
+            f"Set otherwise: {', '.join(otherwise)}. So it is Adam's rate and momentum that cost `dcgan` its modes: "
+            "with those of the others the plain game keeps as many as any loss made to keep them. In `wgan`, `wgan-gp` "
+            "and `wgan-div` D plays five turns for one of G, and G has hardly begun; `digits` finds all of them in ten "
+            "times as many images ([README](../README.md#how-good-how-fast))."
         )
 
 

@@ -4,7 +4,8 @@ From the paper's abstract and project page: G is a transformer on one grid of to
 one transformer that judges each stage at its own scale and sees none beside the others; a term of G's ties the earlier
 stages to the last (`stage-consistency`). No code is public. Ours are all details: stages halve their sides; each cuts
 its image into the same grid of ever smaller patches, the finest of side `patch`; what a stage draws is added to the one
-before it; D shares its blocks among scales, but not the layers into and out of them; all else is as in `gat`.
+before it; D shares its blocks among scales, but not the layers into and out of them; a style is mapped as StyleGAN2's
+(with `gat`'s mapping, whose first styles are smaller, a laptop's size drew one blank picture); all else is as in `gat`.
 
 A coarse stage travels at full size, its pixels repeated, which a mean over them takes back without loss.
 
@@ -20,8 +21,9 @@ from torch import Tensor, nn
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
 from mulligan.core.registry import discriminators, generators
-from mulligan.models.gat import ClassHead, Mapping, Trunk, all_stages
+from mulligan.models.gat import RATE, ClassHead, Trunk, all_stages
 from mulligan.models.sizes import patches
+from mulligan.models.stylegan2 import Mapping
 from mulligan.nn.resample import enlarge, shrink
 from mulligan.nn.transformer import Block, attention_for, glorot, heads_of, patchify, positions, rotary, unpatchify
 
@@ -60,7 +62,7 @@ class CATGenerator(nn.Module):
         super().__init__()
         self.grid, self.patch, self.stages, self.z_shape = patches("cat", shape, patch), patch, stages, (z,)
         self.scales = _scales(patch, stages)
-        self.mapping = Mapping(z, classes, width)
+        self.mapping = Mapping(z, classes, width, 2, RATE)
         numbers = [shape[0] * (patch // scale) ** 2 for scale in self.scales]
         self.trunk = Trunk("cat", self.grid, width, depth, head, width, numbers)
 
