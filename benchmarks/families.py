@@ -79,7 +79,6 @@ def trial(recipe: Recipe, spec: str, labels: bool, images: int, seed: int) -> di
         metrics, summary = found["metrics"], run.summary
     return {name: round(metrics[name], 5) for name in METRICS} | {
         "images": summary["images_seen"],
-        "images_per_second": round(summary["images_per_second"], 1),
         "parameters": summary["parameters"],
         "by_class": bool(run.classes),
         "features": found["protocol"]["features"],

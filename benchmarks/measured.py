@@ -269,8 +269,7 @@ def inversion() -> Iterator[str]:
 def families() -> Iterator[str]:
     found = known("families")
     heads = (
-        "megaflops_per_image", "images", "coverage", "recall", "kid", "kid_se", "images_per_second", "by_class",
-        "features",
+        "megaflops_per_image", "images", "coverage", "recall", "kid", "kid_se", "by_class", "features",
     )  # fmt: skip
     for data, of_data in found.items():
         ranked = sorted(of_data["trials"].items(), key=lambda trial: trial[1]["coverage"], reverse=True)
@@ -280,8 +279,8 @@ def families() -> Iterator[str]:
             f"`python benchmarks/families.py {data} --like {of_data['like']}`: {of_data['gigaflops']:,} billion "
             f"operations each, what `digits` spends on {of_data['like']:,} images. Best by coverage: {first}. Recipes "
             "as they are, at a laptop's sizes: this says which of them to begin with where there is so little time, "
-            "not which is best in the end. The features `random` are those of a net that nobody taught, which is blind "
-            "to some damage (the ladder above)."
+            "not which is best in the end; how fast each is, [the zoo](zoo.md#side-by-side) tells. The features "
+            "`random` are those of a net that nobody taught, which is blind to some damage (the ladder above)."
         )
         yield table(("", *heads), [(name, *(row.get(h) for h in heads)) for name, row in ranked])
 
