@@ -9,6 +9,7 @@ import scipy.special
 import torch
 from torch.nn import functional as F
 
+from mulligan.nn import filters
 from mulligan.nn.equalised import act
 from mulligan.nn.filters import Band, FilteredAct, kaiser_beta, lowpass
 
@@ -106,6 +107,21 @@ def wave(band: Band, shift: float) -> torch.Tensor:
         for y, x, phase in waves
     ]
     return sum(made)[None, None]
+
+
+def test_a_batch_goes_through_in_parts_that_a_cache_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = FilteredAct(Band(2, 2, 8, (6, 5)), Band(2, 2, 8, (4, 5))), torch.randn(5, 2, 6, 5, requires_grad=True)
+    whole = layer(x)
+    (slope,) = torch.autograd.grad(whole.square().sum(), x)
+    seen = []
+    monkeypatch.setattr(filters, "CACHED", 2 * (2 * 6 * 5) * 4)  # the fine grids of two
+    monkeypatch.setattr(
+        layer, "_filtered", lambda some, filtered=layer._filtered: seen.append(len(some)) or filtered(some)
+    )
+    parted = layer(x)
+    assert seen == [2, 2, 1]
+    torch.testing.assert_close(parted, whole)
+    torch.testing.assert_close(torch.autograd.grad(parted.square().sum(), x)[0], slope)
 
 
 def test_a_filtered_activation_commutes_with_moves_of_less_than_a_sample() -> None:

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mulligan.nn.equalised import act
+from mulligan.nn.equalised import GAIN, SLOPE
+
+CACHED = 1 << 19  # numbers on a fine grid at once, which a CPU's cache holds
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,17 @@ class FilteredAct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, *before.grid) -> (B, C, *after.grid)."""
+        at_once = max(1, CACHED // (x.shape[1:].numel() * self.up**2)) if x.device.type == "cpu" else len(x)
+        return torch.cat([self._filtered(some) for some in x.split(at_once)])
+
+    def _filtered(self, x: Tensor) -> Tensor:
         c, up, down = x.shape[1], self.up, self.down
         (top, trim), (left, clip) = self.cuts
-        x = x[:, :, top : x.shape[2] - top, left : x.shape[3] - left]
+        x = GAIN * x[:, :, top : x.shape[2] - top, left : x.shape[3] - left]  # of `act`, here where the grid is small
         rise, fall = (f.to(x.dtype).expand(c, 1, *f.shape) for f in (self.rise, self.fall))
         x = F.conv_transpose2d(x, rise[..., None], stride=(up, 1), padding=(trim, 0), groups=c)
         x = F.conv_transpose2d(x, rise[:, :, None], stride=(1, up), padding=(0, clip), groups=c)
-        x = act(x)
+        x = F.leaky_relu(x, SLOPE, inplace=True)
         if self.fall.ndim == 2:
             return F.conv2d(x, fall, stride=down, groups=c)
         x = F.conv2d(x, fall[..., None], stride=(down, 1), groups=c)
