@@ -12,7 +12,7 @@ grid: 25 Gaussians in a plane. Most networks make images only, so here all recip
 `points`, and augmentations are left out: what is compared is the game (loss, terms, optimizers, turns, batch, average).
 long-grid: the same for five times as long, as most games have not arrived by then.
 digits: 28x28, held-out coverage, recall and KID. stacked: three digits in a picture, of 1,000 modes those found.
-speed: steps on digits, and nothing but steps; all else may be played beside other work, this may not.
+speed: steps on digits, and nothing but steps; all else may be played beside other work, this is best played alone.
 """
 
 from __future__ import annotations
@@ -130,7 +130,8 @@ def clocked(recipe: Recipe) -> dict[str, Any]:
     """Steps of a game that is thrown away."""
     game = build_game(recipe, open_data("digits"), seed=0, device=torch.device("cpu"), precision="fp32")
     with kept_memory():  # as in training
-        return {"images_per_second": round(images_per_second(game, SECONDS), 1)}
+        speed = images_per_second(game, SECONDS)
+    return {"images_per_second": round(speed, 1), "load": round(os.getloadavg()[0], 2)}
 
 
 def of_the_data(spec: str) -> dict[str, float]:

@@ -68,9 +68,10 @@ def _protocol(results: Mapping[str, Any]) -> Iterator[str]:
             "Means over seeds. *training data*: what as many training samples come to by the same measures."
         )
     if "speed" in results:
+        load = statistics.mean(_means(results, "speed", "load").values())
         yield (
             f"Images a second are shown in training on digits, of steps alone, {results['speed']['seconds']:g} seconds "
-            "of them for each recipe, one thread, with nothing else running."
+            f"of them for each recipe, one thread, at a load of {load:.1f} of the machine's cores, this one included."
         )
     yield (
         "Which families do best at equal floating-point operations, on digits and on CIFAR-10, is "

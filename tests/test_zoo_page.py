@@ -47,7 +47,10 @@ def results(**trials: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     data = {"coverage": 0.987, "recall": 0.9, "kid": 0.0001}
     of_digits = {"images": 12_345, "protocol": protocol, "data": data, "trials": trials}
-    of_speed = {"seconds": 6.0, "trials": {"dcgan": {"recipe": "x", "seeds": {"0": {"images_per_second": 400.4}}}}}
+    of_speed = {
+        "seconds": 6.0,
+        "trials": {"dcgan": {"recipe": "x", "seeds": {"0": {"images_per_second": 400.4, "load": 1.26}}}},
+    }
     return {"machine": "a machine", "digits": of_digits, "speed": of_speed}
 
 
@@ -69,7 +72,7 @@ def test_the_page_has_every_recipe_and_the_means_of_its_seeds(zoo: Any) -> None:
     (line,) = re.findall(r"^\| \[dcgan\].*$", text, re.MULTILINE)
     assert line == "| [dcgan](#dcgan) | 2015 | 1,234, 567 | 0.500 | 0.500 | 0.0200 | 400 |"
     assert "| [cgan](#cgan) | 2014 |  | - | - | - |  |" in text and "- `cgan`: no such labels" in text
-    assert "- `gan`: ended as diverged" in text
+    assert "- `gan`: ended as diverged" in text and "at a load of 1.3" in text
     assert "12,345 images shown; seeds 0, 1; 77 samples" in text and "| *training data* |  |  | 0.987 |" in text
     assert "![samples of dcgan](zoo/dcgan.png)" in text and "zoo/cgan.png" not in text
     for recipe in recipes:
