@@ -83,7 +83,9 @@ class FilteredAct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, *before.grid) -> (B, C, *after.grid)."""
-        at_once = max(1, CACHED // (x.shape[1:].numel() * self.up**2)) if x.device.type == "cpu" else len(x)
+        at_once = max(1, CACHED // (x.shape[1:].numel() * self.up**2))
+        if x.device.type != "cpu" or len(x) <= at_once:
+            return self._filtered(x)
         return torch.cat([self._filtered(some) for some in x.split(at_once)])
 
     def _filtered(self, x: Tensor) -> Tensor:
