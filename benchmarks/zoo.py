@@ -26,10 +26,13 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
+from torch import Tensor
 
 import mulligan as mg
 from mulligan.api.build import build_game, recipe_named
@@ -42,25 +45,17 @@ from mulligan.data import Data, open_data
 from mulligan.engine.memory import kept_memory
 from mulligan.metrics.distances import measure
 from mulligan.metrics.protocol import extract
-from mulligan.use.pictures import grid
+from mulligan.use.pictures import grid, plot
 from runs import called, whole
-from zoo_page import PUBLISHED, page
+from zoo_page import DATA, PUBLISHED, page
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 PAGE = ROOT / "docs" / "zoo.md"
 PICTURES = ROOT / "docs" / "zoo"
-IMAGES = {"grid": 200_000, "long-grid": 1_000_000, "digits": 10_000, "stacked": 30_000}
-SAMPLES = {"grid": 2_500, "digits": 500, "stacked": 26_000}  # of papers; of digits, as many as are held out
-SPEED, SECONDS = "speed", 3.0  # of steps that are timed
 SEEDS = [0]
-FEW = {
-    "long-grid": (
-        "gan", "dcgan", "lsgan", "wgan", "wgan-gp", "wgan-div", "dragan", "relativistic", "relativistic-average",
-        "r3gan", "points", "digits",
-    ),
-}  # fmt: skip
 SHOWN, COLUMNS, SHADES = 32, 8, 16  # samples in a picture, and its greys: it is to be small
+SHRUNK = 2  # a plot of points, for the same reason
 
 
 def compared() -> list[Recipe]:
@@ -86,69 +81,125 @@ def stamp(recipe: Recipe) -> str:
     return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
-def data_of(on: str) -> str:
-    return on.removeprefix("long-")
+@dataclass(frozen=True)
+class Training:
+    """Every recipe trained on `data`, by as many images for each; `samples` of the best checkpoint are judged."""
+
+    data: str
+    images: int
+    samples: int
+    pictured: bool = False  # the first seed's
+    few: tuple[str, ...] = ()  # by default only these
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        return {"images": self.images}
+
+    @property
+    def in_plane(self) -> bool:
+        return self.data == "grid"
+
+    def played(self, recipe: Recipe) -> Recipe:
+        return on_points(recipe) if self.in_plane else recipe
+
+    def heading(self, pictures: Path) -> dict[str, Any]:
+        """What numbers depend on; and training images measured as if they were samples: what there is to reach."""
+        data: Data = open_data(self.data)
+        judge = Judge(data, num_fake=self.samples)
+        images = data.images(data.train[:: len(data.train) // self.samples][: self.samples])
+        if self.in_plane:
+            save(picture(images), pictures / f"{DATA}.png")
+        best = measure(judge.real, extract(judge.net, [images])) if self.data == "digits" else data.modes(images)
+        return {"protocol": judge.protocol.as_dict(), "data": best}
+
+    def row(self, recipe: Recipe, seed: int, shown: Path | None) -> dict[str, Any]:
+        """One run and what it comes to; where it cannot be, why. `shown` is where a picture goes."""
+        options = mg.DataOptions(labels=self.in_plane and recipe.task.name == "by-class")
+        begun, begun_cpu = time.monotonic(), time.process_time()
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                run = mg.train(
+                    self.data, recipe=recipe, images=self.images, seed=seed, out=folder, guard="off", quiet=True,
+                    options=options,
+                )  # fmt: skip
+                summary, found = whole(run).summary, self.measured(run)
+                if shown and self.pictured:
+                    save(picture(run.sample(self.samples if self.in_plane else SHOWN, seed=1)), shown)
+            except UserError as error:
+                return {"refused": str(error)}
+            except Exception as error:
+                return {"failed": f"{type(error).__name__}: {error}"}
+        return {key: round(value, 5) for key, value in found.items()} | {
+            "status": summary["status"],
+            "parameters": summary["parameters"],
+            "by_class": bool(run.classes),
+            "seconds": round(time.monotonic() - begun, 1),
+            "cpu_seconds": round(time.process_time() - begun_cpu, 1),  # looks included; not more beside other work
+        }
+
+    def measured(self, run: mg.Run) -> dict[str, float]:
+        """Of the best checkpoint, by KID. Raises UserError where the game was over before there was any."""
+        if self.data == "digits":
+            return run.evaluate(samples=self.samples)["metrics"]
+        samples = torch.cat([made for made, _ in run.draw(self.samples, seed=1)])
+        return run.open_data().modes(samples)
 
 
-def trial(recipe: Recipe, spec: str, images: int, seed: int, picture: Path | None) -> dict[str, Any]:
-    """One run and what it comes to; where it cannot be, why."""
-    options = mg.DataOptions(labels=spec == "grid" and recipe.task.name == "by-class")
-    begun, begun_cpu = time.monotonic(), time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            run = whole(
-                mg.train(
-                    spec, recipe=recipe, images=images, seed=seed, out=folder, guard="off", quiet=True, options=options
-                )
-            )
-            summary, found = run.summary, measured(run, spec)
-            if picture:
-                picture.parent.mkdir(exist_ok=True)
-                grid(run.sample(SHOWN, seed=1), columns=COLUMNS, scale=1).quantize(SHADES).save(picture, optimize=True)
-        except UserError as error:
-            return {"refused": str(error)}
-        except Exception as error:
-            return {"failed": f"{type(error).__name__}: {error}"}
-    return {key: round(value, 5) for key, value in found.items()} | {
-        "status": summary["status"],
-        "parameters": summary["parameters"],
-        "by_class": bool(run.classes),
-        "seconds": round(time.monotonic() - begun, 1),
-        "cpu_seconds": round(time.process_time() - begun_cpu, 1),  # looks included; not more where others compute too
-    }
+@dataclass(frozen=True)
+class Timing:
+    """Steps of every recipe's game, and nothing but steps."""
+
+    seconds: float
+    few: tuple[str, ...] = ()
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def played(self, recipe: Recipe) -> Recipe:
+        return recipe
+
+    def heading(self, pictures: Path) -> dict[str, Any]:
+        return {}
+
+    def row(self, recipe: Recipe, seed: int, shown: Path | None) -> dict[str, Any]:
+        """The game is thrown away."""
+        game = build_game(recipe, open_data("digits"), seed=seed, device=torch.device("cpu"), precision="fp32")
+        with kept_memory():  # as in training
+            speed = images_per_second(game, self.seconds)
+        return {"images_per_second": round(speed, 1), "load": round(os.getloadavg()[0], 2)}
 
 
-def measured(run: mg.Run, spec: str) -> dict[str, float]:
-    """Of the best checkpoint, by KID. Raises UserError where the game was over before there was any."""
-    if spec == "digits":
-        return run.evaluate(samples=SAMPLES[spec])["metrics"]
-    samples = torch.cat([made for made, _ in run.draw(SAMPLES[spec], seed=1)])
-    return run.open_data().modes(samples)
+CONTESTS: dict[str, Training | Timing] = {  # samples as many as papers take; of digits, as many as are held out
+    "grid": Training("grid", images=200_000, samples=2_500, pictured=True),
+    "long-grid": Training(
+        "grid", images=1_000_000, samples=2_500, pictured=True,
+        few=("gan", "dcgan", "lsgan", "wgan", "wgan-gp", "wgan-div", "dragan", "relativistic", "relativistic-average",
+             "r3gan", "points", "digits"),
+    ),
+    "digits": Training("digits", images=10_000, samples=500, pictured=True),
+    "stacked": Training("stacked", images=30_000, samples=26_000),
+    "speed": Timing(seconds=3.0),
+}  # fmt: skip
 
 
-def clocked(recipe: Recipe) -> dict[str, Any]:
-    """Steps of a game that is thrown away."""
-    game = build_game(recipe, open_data("digits"), seed=0, device=torch.device("cpu"), precision="fp32")
-    with kept_memory():  # as in training
-        speed = images_per_second(game, SECONDS)
-    return {"images_per_second": round(speed, 1), "load": round(os.getloadavg()[0], 2)}
+def picture(samples: Tensor) -> Image.Image:
+    """A grid of images that are no larger than they are, or a small plot of all points."""
+    sheet = grid(samples, columns=COLUMNS, scale=1) if samples.ndim == 4 else plot(samples).reduce(SHRUNK)
+    return sheet.quantize(SHADES)
 
 
-def of_the_data(spec: str) -> dict[str, float]:
-    """The same numbers of training images, as if they were samples: what there is to reach."""
-    data: Data = open_data(spec)
-    images = data.images(data.train[:: len(data.train) // SAMPLES[spec]][: SAMPLES[spec]])
-    if spec != "digits":
-        return data.modes(images)
-    judge = Judge(data)
-    return measure(judge.real, extract(judge.net, [images]))
+def save(sheet: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path, optimize=True)
 
 
 def main() -> None:
+    by_default = {on: contest.images for on, contest in CONTESTS.items() if isinstance(contest, Training)}
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--on", nargs="+", choices=[*IMAGES, SPEED], default=[*IMAGES, SPEED])
+    arguments.add_argument("--on", nargs="+", choices=CONTESTS, default=list(CONTESTS))
     arguments.add_argument("--only", nargs="+", metavar="NAME", default=[])
-    arguments.add_argument("--images", type=int, help=f"by default {IMAGES}")
+    arguments.add_argument("--images", type=int, help=f"by default {by_default}")
     arguments.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     arguments.add_argument(
         "--set", action="append", default=[], dest="settings", type=parse_setting, help="such trials are named so"
@@ -172,43 +223,48 @@ def main() -> None:
     if not options.write_only:
         found["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, one thread"
         for on in options.on:
-            chosen = [recipe for recipe in recipes if wanted(recipe.name, on, options.only)]
+            contest = CONTESTS[on]
+            if options.images and isinstance(contest, Training):
+                contest = dataclasses.replace(contest, images=options.images)
+            chosen = [recipe for recipe in recipes if wanted(recipe.name, contest.few, options.only)]
             chosen = [recipe.with_set(dict(options.settings)) for recipe in chosen]
-            play(chosen, on, options, found.setdefault(on, {}), write)
+            play(chosen, on, contest, options, found.setdefault(on, {}), write)
     write()
 
 
-def wanted(name: str, on: str, only: list[str]) -> bool:
-    return name in only or "all" in only or (not only and name in FEW.get(on, [name]))
+def wanted(name: str, few: tuple[str, ...], only: list[str]) -> bool:
+    return name in only or "all" in only or (not only and name in (few or [name]))
 
 
 def play(
-    recipes: list[Recipe], on: str, options: argparse.Namespace, of_set: dict[str, Any], write: Callable[[], None]
+    recipes: list[Recipe],
+    on: str,
+    contest: Training | Timing,
+    options: argparse.Namespace,
+    of_contest: dict[str, Any],
+    write: Callable[[], None],
 ) -> None:
-    """All trials on a data set that are not there yet; each written as soon as it is over."""
-    spec, images = data_of(on), None if on == SPEED else options.images or IMAGES[on]
-    if of_set.get("images", images) != images:  # numbers of two budgets are not to stand side by side
+    """What of a contest is not there yet, recipe by recipe; each row written as soon as it is known."""
+    pictures = options.pictures / on
+    if not of_contest:
+        of_contest |= contest.budget | contest.heading(pictures) | {"trials": {}}
+    kept = {key: of_contest[key] for key in contest.budget}
+    if kept != contest.budget:  # numbers of two budgets are not to stand side by side
         raise SystemExit(
-            f"{options.results}: holds trials on {on} of {of_set['images']:,} images, not {images:,}; "
+            f"{options.results}: holds trials on {on} of {kept}, not {contest.budget}; "
             "give another --results, or remove them"
         )
-    if not of_set and on == SPEED:
-        of_set |= {"seconds": SECONDS, "trials": {}}
-    elif not of_set:
-        judge = Judge(open_data(spec), num_fake=SAMPLES[spec])
-        of_set |= {"images": images, "protocol": judge.protocol.as_dict(), "data": of_the_data(spec), "trials": {}}
     for number, recipe in enumerate(recipes, 1):
-        played = on_points(recipe) if spec == "grid" else recipe
+        played = contest.played(recipe)
         name = called(recipe.name, dict(options.settings))
-        of_recipe = of_set["trials"].get(name, {})
+        of_recipe = of_contest["trials"].get(name, {})
         if of_recipe.get("recipe") != stamp(played):
-            of_recipe = of_set["trials"][name] = {"recipe": stamp(played), "seeds": {}}
+            of_recipe = of_contest["trials"][name] = {"recipe": stamp(played), "seeds": {}}
         for seed in options.seeds:
             if str(seed) in of_recipe["seeds"]:
                 continue
-            shown = on == "digits" and seed == options.seeds[0] and not options.settings
-            picture = options.pictures / f"{recipe.name}.png" if shown else None
-            row = clocked(played) if on == SPEED else trial(played, spec, images, seed, picture)
+            shown = seed == options.seeds[0] and not options.settings
+            row = contest.row(played, seed, pictures / f"{recipe.name}.png" if shown else None)
             of_recipe["seeds"][str(seed)] = row
             write()
             print(f"{on} {number}/{len(recipes)} {name} seed {seed}: {json.dumps(row)}", flush=True)

@@ -28,6 +28,8 @@ SETS = ("grid", "long-grid", "digits", "stacked")  # beside them there is `speed
 PUBLISHED = " as published for "
 MANY, FEW = 20, 5  # modes, of 25
 ARRIVED = 0.05  # share of points near a mode, below which modes were met by chance
+DATA = "data"  # is what the picture of the data is called, beside those of the recipes
+ACROSS = 6  # plots in a row
 LONG = 120  # characters of a value that are shown
 
 
@@ -41,7 +43,7 @@ def page(recipes: Sequence[Recipe], results: Mapping[str, Any], pictures: Path) 
         "## Side by side",
         *_protocol(results),
         _summary(compared, results),
-        *_story(compared, results),
+        *_story(compared, results, pictures),
         *_notes(compared, results),
     ]
     for root, below in _lineages(recipes):
@@ -100,7 +102,7 @@ def _summary(compared: Iterable[Recipe], results: Mapping[str, Any]) -> str:
     return _table([*rows, ["*training data*", "", "", *data]] if heads else rows)
 
 
-def _story(compared: Sequence[Recipe], results: Mapping[str, Any]) -> Iterator[str]:
+def _story(compared: Sequence[Recipe], results: Mapping[str, Any], pictures: Path) -> Iterator[str]:
     """What of the papers' story the grids show: who keeps the modes, of those who are not told them."""
     for on in ("grid", "long-grid"):
         rows = {recipe.name: _rows(results, recipe.name, on) for recipe in compared}
@@ -122,6 +124,7 @@ def _story(compared: Sequence[Recipe], results: Mapping[str, Any]) -> Iterator[s
                 f"**Who keeps the modes** after {results[on]['images']:,} points of `{on}`: of {len(found)} recipes "
                 f"that are not told the mode, {'; '.join(said)}."
             )
+            yield _plots({DATA: results[on]["data"]["modes"], **found}, pictures / on)
     if "grid" in results:
         yield (
             "A share of high quality far below that of the data says that a game has not arrived yet, so few modes "
@@ -143,6 +146,15 @@ def _story(compared: Sequence[Recipe], results: Mapping[str, Any]) -> Iterator[s
             )
     if found := _means(results, "stacked", "modes"):
         yield from _stacked(compared, found, results["stacked"]["images"])
+
+
+def _plots(modes: Mapping[str, float], pictures: Path) -> str:
+    """What G makes of the plane, beside the data; beneath each plot whose it is, and how many modes it finds."""
+    cells = [
+        f"![points of {name}]({pictures.as_posix()}/{name}.png)<br>`{name}` {many:.0f}" for name, many in modes.items()
+    ]
+    cells += [""] * (-len(cells) % ACROSS)
+    return _table([[""] * ACROSS, *(cells[at : at + ACROSS] for at in range(0, len(cells), ACROSS))])
 
 
 def _stacked(compared: Sequence[Recipe], found: Mapping[str, float], images: int) -> Iterator[str]:
@@ -209,7 +221,7 @@ def _section(
         parameters = _parameters(results, recipe)
         yield "; ".join([*numbers, *([f"parameters of G, D {parameters}"] if parameters else [])]) + "."
     if any("coverage" in row for row in _rows(results, recipe.name, "digits")):
-        yield f"![samples of {recipe.name}]({pictures.as_posix()}/{recipe.name}.png)"
+        yield f"![samples of {recipe.name}]({pictures.as_posix()}/digits/{recipe.name}.png)"
 
 
 def _sizes(recipes: Iterable[Recipe]) -> Iterator[str]:

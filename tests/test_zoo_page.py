@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import mulligan as mg
 
@@ -74,7 +76,7 @@ def test_the_page_has_every_recipe_and_the_means_of_its_seeds(zoo: Any) -> None:
     assert "| [cgan](#cgan) | 2014 |  | - | - | - |  |" in text and "- `cgan`: no such labels" in text
     assert "- `gan`: ended as diverged" in text and "at a load of 1.3" in text
     assert "12,345 images shown; seeds 0, 1; 77 samples" in text and "| *training data* |  |  | 0.987 |" in text
-    assert "![samples of dcgan](zoo/dcgan.png)" in text and "zoo/cgan.png" not in text
+    assert "![samples of dcgan](zoo/digits/dcgan.png)" in text and "cgan.png" not in text.replace("dcgan.png", "")
     for recipe in recipes:
         headings = re.findall(rf"^###? {re.escape(recipe.name)}$", text, re.MULTILINE)
         published = zoo.PUBLISHED in recipe.about
@@ -110,8 +112,8 @@ def test_a_trial_is_kept_and_not_run_again(zoo: Any, tmp_path: Path, monkeypatch
         f"--{name}={tmp_path / place}"
         for name, place in (("results", "r.json"), ("page", "zoo.md"), ("pictures", "zoo"))
     ]
-    monkeypatch.setattr(zoo, "SAMPLES", {"grid": 300})
-    monkeypatch.setattr(zoo, "SECONDS", 0.1)
+    monkeypatch.setitem(zoo.CONTESTS, "grid", dataclasses.replace(zoo.CONTESTS["grid"], samples=300))
+    monkeypatch.setitem(zoo.CONTESTS, "speed", zoo.Timing(seconds=0.1))
     monkeypatch.setattr(zoo.torch, "set_num_threads", lambda count: None)
     monkeypatch.setattr(
         sys, "argv", ["zoo", "--on", "grid", "speed", "--only", "wgan", "acgan", "stylegan2", "--images", "64", *where]
@@ -124,8 +126,19 @@ def test_a_trial_is_kept_and_not_run_again(zoo: Any, tmp_path: Path, monkeypatch
     assert "styles" in trials["stylegan2"]["refused"]
     assert before["grid"]["data"]["modes"] == 25 and before["grid"]["images"] == 64
     assert before["speed"]["trials"]["wgan"]["seeds"]["0"]["images_per_second"] > 0
-    assert "- `stylegan2`: the path-length term" in (tmp_path / "zoo.md").read_text()
-    monkeypatch.setattr(zoo, "trial", None)  # would fail if called
-    monkeypatch.setattr(zoo, "clocked", None)
+    text = (tmp_path / "zoo.md").read_text()
+    assert "- `stylegan2`: the path-length term" in text
+    plots = re.findall(r"!\[points of [\w-]+\]\(([^)]+)\)<br>`([\w-]+)` (\d+)", text)
+    assert plots == [
+        ("zoo/grid/data.png", "data", "25"),
+        ("zoo/grid/wgan.png", "wgan", f"{trials['wgan']['modes']:.0f}"),
+    ]
+    for place, _, _ in plots:
+        assert Image.open(tmp_path / place).size == (256, 256)
+    monkeypatch.setattr(zoo.Training, "row", None)  # would fail if called
+    monkeypatch.setattr(zoo.Timing, "row", None)
     zoo.main()
     assert zoo.read_json(tmp_path / "r.json") == before
+    monkeypatch.setattr(sys, "argv", ["zoo", "--on", "grid", "--images", "65", *where])
+    with pytest.raises(SystemExit, match=r"on grid of {.images.: 64}, not {.images.: 65}"):
+        zoo.main()
