@@ -69,10 +69,10 @@ def test_every_rank_learns(shape: tuple[int, ...]) -> None:
     after = weights(game)
     assert not any(torch.equal(before[name], after[name]) for name in before if name.endswith("weight"))
     assert set(table.reports[0]) == {
-        "d/adversarial", "d/real", "d/fake", "d/wins", "d/gradient", "g/adversarial", "g/gradient", "spread/real",
-        "spread/fake", "augment",
+        "d/adversarial", "d/real", "d/fake", "d/wins", "d/gradient", "d/lr", "g/adversarial", "g/gradient", "g/lr",
+        "spread/real", "spread/fake", "augment",
     }  # fmt: skip
-    once = ("d/gradient", "g/gradient", "augment")
+    once = ("d/gradient", "g/gradient", "d/lr", "g/lr", "augment")
     assert all(len(value) == (1 if name in once else 8) for name, value in table.reports[0].items())
     late = table.reports[-1]
     assert late["d/real"].mean() > late["d/fake"].mean(), "D tells real from fake in this direction"

@@ -70,6 +70,7 @@ class Host:
         row = self.averages.take()
         images, playing = self._last
         row["images_per_second"] = (state.images - images) / max(1e-9, state.playing - playing)
+        row["d_turns"] = self.game.d_turns
         self._row_from(state)
         self.rows.append(self.journal.write("progress", state, row))
         self.board.scalars(row, state.images)

@@ -7,10 +7,12 @@ believed. Thresholds were set on runs ruined on purpose and on healthy ones (`be
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from mulligan.engine.budget import believable, best_of, converged
@@ -18,7 +20,9 @@ from mulligan.engine.budget import believable, best_of, converged
 Row = Mapping[str, Any]
 
 TRACKED = "kid"  # the metric that says how good samples are; smaller is better
-SETTLED_STEPS, SETTLED_IMAGES = 20, 5_000  # of an attempt, before its numbers mean anything
+SETTLED_STEPS, SETTLED_IMAGES = 20, 5_000  # of an attempt, before its numbers mean anything,
+SETTLED_WAY = 0.05  # and how far weights may have come: at a rate of 1e-4 `dcgan` begins to draw strokes at 0.03
+USUAL_TURNS = 5  # of D to one of G, in WGANs; D having gone as many times as far is no illness of a game
 POOR = 0.1  # coverage of samples that D's numbers explain
 BARREN = 0.03  # coverage of samples that show nothing yet; healthy runs had three times that by half of their budget
 WINDOW = 4  # rows of averages looked at together
@@ -39,7 +43,20 @@ class History:
         lasted = (
             {key: last[0][key] - first[0][key] for key in ("step", "images")} if first else {"step": 0, "images": 0}
         )
-        return lasted["step"] >= SETTLED_STEPS and lasted["images"] >= SETTLED_IMAGES
+        return lasted["step"] >= SETTLED_STEPS and lasted["images"] >= SETTLED_IMAGES and self.way >= SETTLED_WAY
+
+    @cached_property
+    def way(self) -> float:
+        """How far this attempt can have carried a weight: in a step of Adam's as far as the learning rate, about.
+
+        G's, or a share of D's that outpaces it. Endless in runs of before this was written down.
+        """
+        steps = [(row, row["step"] - before["step"]) for before, row in itertools.pairwise(self.rows)]
+        if not all("g/lr" in row for row, _ in steps):
+            return math.inf
+        of_g = sum(count * row["g/lr"] for row, count in steps)
+        of_d = sum(count * row["d/lr"] * row["d_turns"] for row, count in steps)
+        return max(of_g, of_d / USUAL_TURNS)
 
     def latest(self, name: str, rows: int = WINDOW) -> float:
         """The median of a number over the last rows; nan where it is not known."""
@@ -226,6 +243,17 @@ def mode_dropping(history: History) -> str | None:
 @detector("no progress", cures=("other dice", "equal rates", "stronger penalty", "by the book", "slower"))
 def no_progress(history: History) -> str | None:
     return suffering(history)
+
+
+@detector("a short run", grave=False, hint="give it more images or minutes, or the players higher learning rates")
+def short(history: History) -> str | None:
+    last = history.looks[-1] if history.looks else None
+    if last is None or last["images"] < history.budget or history.way >= SETTLED_WAY or last["coverage"] >= POOR:
+        return None
+    return (
+        f"after all {history.budget:,} images samples cover {last['coverage']:.1%} of the real images; at these "
+        f"learning rates no weight can have come further than {history.way:.2g}, which is little"
+    )
 
 
 @detector("a stalled metric", grave=False)

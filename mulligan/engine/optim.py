@@ -146,6 +146,11 @@ class Tuned:
     def _values(self, seen: int, budget: int) -> dict[str, Any]:
         return {name: value_at(option, seen, budget) for name, option in self.options.items()}
 
+    @property
+    def rate(self) -> float:
+        """The learning rate as it was last set."""
+        return self.optimizer.param_groups[0]["lr"]
+
     def pace(self, seen: int, budget: int) -> float:
         """The learning rate after `seen` of `budget` images, over the one it began with."""
         rate = self.options["lr"]

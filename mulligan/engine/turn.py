@@ -135,7 +135,8 @@ def turn(
     for term, rule in player.due(Constraint, index).values():
         rule.fn(step, value_at(term.weight, seen, budget))
     return {name: torch.cat([report[name] for report in reports]) for name in reports[0]} | {
-        f"{side}/gradient": gradient
+        f"{side}/gradient": gradient,
+        f"{side}/lr": torch.tensor([player.tuned.rate]),
     }
 
 

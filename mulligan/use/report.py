@@ -36,6 +36,7 @@ CHARTS = {  # kind of row, names of the numbers, may be drawn by powers of ten
     "How often D is right": ("progress", ("d/wins",), False),
     "Variety": ("progress", ("spread/real", "spread/fake"), False),
     "Gradients": ("progress", ("d/gradient", "g/gradient"), True),
+    "Learning rates": ("progress", ("d/lr", "g/lr"), False),
     "Terms": ("progress", (), False),  # every other number of the players
     "Speed": ("progress", ("images_per_second",), False),
 }
