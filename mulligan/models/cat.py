@@ -4,8 +4,10 @@ From the paper's abstract and project page: G is a transformer on one grid of to
 one transformer that judges each stage at its own scale and sees none beside the others; a term of G's ties the earlier
 stages to the last (`stage-consistency`). No code is public. Ours are all details: stages halve their sides; each cuts
 its image into the same grid of ever smaller patches, the finest of side `patch`; what a stage draws is added to the one
-before it; D shares its blocks among scales, but not the layers into and out of them; a style is mapped as StyleGAN2's
-(with `gat`'s mapping, whose first styles are smaller, a laptop's size drew one blank picture); all else is as in `gat`.
+before it, and at first is pale (in CIFAR-10's colours it otherwise outgrew [-1, 1] thirty times in 50 steps, past where
+D has a slope); D shares its blocks among scales, but not the layers into and out of them; a style is mapped as
+StyleGAN2's (with `gat`'s mapping, whose first styles are smaller, a laptop's size drew one blank picture); all else is
+as in `gat`.
 
 A coarse stage travels at full size, its pixels repeated, which a mean over them takes back without loss.
 
@@ -26,6 +28,8 @@ from mulligan.models.sizes import patches
 from mulligan.models.stylegan2 import Mapping
 from mulligan.nn.resample import enlarge, shrink
 from mulligan.nn.transformer import Block, attention_for, glorot, heads_of, patchify, positions, rotary, unpatchify
+
+PALE = 0.1  # of a head's weights, at first
 
 
 def _scales(patch: int, stages: int) -> list[int]:
@@ -64,7 +68,7 @@ class CATGenerator(nn.Module):
         self.scales = _scales(patch, stages)
         self.mapping = Mapping(z, classes, width, 2, RATE)
         numbers = [shape[0] * (patch // scale) ** 2 for scale in self.scales]
-        self.trunk = Trunk("cat", self.grid, width, depth, head, width, numbers)
+        self.trunk = Trunk("cat", self.grid, width, depth, head, width, numbers, gain=PALE)
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
         """z (B, z), cond (B,) class ids or None -> (B, C, H, W), unbounded; in training (B, K C, H, W)."""

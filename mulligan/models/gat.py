@@ -78,11 +78,11 @@ class Mapping(nn.Module):
 class ToPatches(nn.Module):
     """Normalised tokens, scaled by a style, to patches."""
 
-    def __init__(self, width: int, styles: int, numbers: int) -> None:
+    def __init__(self, width: int, styles: int, numbers: int, gain: float) -> None:
         super().__init__()
         self.norm = RMSNorm(width, affine=False)
         self.modulation = Modulation(styles, width, 1, gain=0.1)
-        self.out = glorot(nn.Linear(width, numbers))
+        self.out = glorot(nn.Linear(width, numbers), gain)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """x (B, N, E), style (B, S) -> (B, N, numbers)."""
@@ -94,9 +94,21 @@ class Trunk(nn.Module):
     """Tokens that begin as fixed positions, through styled blocks; heads at even depths look at them."""
 
     def __init__(
-        self, family: str, grid: tuple[int, int], width: int, depth: int, head: int, styles: int, heads: list[int]
+        self,
+        family: str,
+        grid: tuple[int, int],
+        width: int,
+        depth: int,
+        head: int,
+        styles: int,
+        heads: list[int],
+        *,
+        gain: float = 1.0,
     ) -> None:
-        """`heads` are how many numbers of a token's patch each head gives, from the earliest on."""
+        """`heads` are how many numbers of a token's patch each head gives, from the earliest on.
+
+        Their weights are Glorot's times `gain` at first.
+        """
         super().__init__()
         if depth < len(heads):
             raise UserError(f"{family}: depth={depth} is less than stages={len(heads)}; each stage needs a block")
@@ -105,7 +117,7 @@ class Trunk(nn.Module):
         for name, turns in zip(("cos", "sin"), rotary(grid, width // count), strict=True):
             self.register_buffer(name, turns, persistent=False)
         self.blocks = nn.ModuleList(StyledBlock(width, count, styles) for _ in range(depth))
-        self.heads = nn.ModuleList(ToPatches(width, styles, numbers) for numbers in heads)
+        self.heads = nn.ModuleList(ToPatches(width, styles, numbers, gain) for numbers in heads)
         self.depths = [depth * (i + 1) // len(heads) for i in range(len(heads))]  # blocks before each head
 
     def forward(self, style: Tensor) -> list[Tensor]:
