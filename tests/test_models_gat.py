@@ -133,6 +133,13 @@ def test_cat_draws_and_judges_each_stage_at_its_own_scale() -> None:
     torch.testing.assert_close(D(chequered, None).logits[0], said[0])
 
 
+def test_what_cat_draws_is_pale_at_first() -> None:
+    """In CIFAR-10's colours G outgrew [-1, 1] thirty times in 50 steps when its first pictures were as gat's are."""
+    z = torch.randn(16, 64)
+    contrast = {family: networks(family, (3, 32, 32))[0](z, None)[:, -3:].std() for family in ("cat", "gat")}
+    assert contrast["cat"] < 0.5 < 1 < contrast["gat"]
+
+
 def test_dense_networks_take_noise_of_a_samples_shape() -> None:
     G = generators["mlp"]((3, 4, 5), 2, z=0, widths=(7,))
     z = torch.randn(6, 3, 4, 5)
