@@ -173,6 +173,9 @@ def test_a_run_is_not_ill_before_its_rates_can_have_brought_it_anywhere() -> Non
     assert diagnose(at(0.04 / STEPS, turns=5)) == found, "a critic of Wasserstein's"
     for old in (diagnose(at(0.06 / STEPS)), diagnose(at(0.04 / STEPS, turns=8))):
         assert old is not None and old[0].name == "mode collapse"
+    once = [young.looks[0] | {"coverage": 0.2}, *young.looks[1:]]
+    fallen = diagnose(dataclasses.replace(young, looks=once))
+    assert fallen is not None and fallen[0].grave, "it had been somewhere"
     before = [{key: value for key, value in row.items() if not key.endswith("/lr")} for row in young.rows]
     forgotten = diagnose(dataclasses.replace(young, rows=before))
     assert forgotten is not None and forgotten[0].grave, "runs of before rates were written down"

@@ -20,8 +20,8 @@ from mulligan.engine.budget import believable, best_of, converged
 Row = Mapping[str, Any]
 
 TRACKED = "kid"  # the metric that says how good samples are; smaller is better
-SETTLED_STEPS, SETTLED_IMAGES = 20, 5_000  # of an attempt, before its numbers mean anything,
-SETTLED_WAY = 0.05  # and how far weights may have come: at a rate of 1e-4 `dcgan` begins to draw strokes at 0.03
+SETTLED_STEPS, SETTLED_IMAGES = 20, 5_000  # of an attempt, before its numbers mean anything
+YOUNG = 0.05  # how far weights have come at most: at a rate of 1e-4 `dcgan` begins to draw strokes at 0.03
 USUAL_TURNS = 5  # of D to one of G, in WGANs; D having gone as many times as far is no illness of a game
 POOR = 0.1  # coverage of samples that D's numbers explain
 BARREN = 0.03  # coverage of samples that show nothing yet; healthy runs had three times that by half of their budget
@@ -43,7 +43,12 @@ class History:
         lasted = (
             {key: last[0][key] - first[0][key] for key in ("step", "images")} if first else {"step": 0, "images": 0}
         )
-        return lasted["step"] >= SETTLED_STEPS and lasted["images"] >= SETTLED_IMAGES and self.way >= SETTLED_WAY
+        return lasted["step"] >= SETTLED_STEPS and lasted["images"] >= SETTLED_IMAGES and not self.young
+
+    @property
+    def young(self) -> bool:
+        """Whether nothing can have been learnt yet, and nothing was."""
+        return self.way < YOUNG and all(look.get("coverage", 0.0) < POOR for look in self.looks)
 
     @cached_property
     def way(self) -> float:
@@ -248,7 +253,7 @@ def no_progress(history: History) -> str | None:
 @detector("a short run", grave=False, hint="give it more images or minutes, or the players higher learning rates")
 def short(history: History) -> str | None:
     last = history.looks[-1] if history.looks else None
-    if last is None or last["images"] < history.budget or history.way >= SETTLED_WAY or last["coverage"] >= POOR:
+    if last is None or last["images"] < history.budget or not history.young:
         return None
     return (
         f"after all {history.budget:,} images samples cover {last['coverage']:.1%} of the real images; at these "
