@@ -107,7 +107,8 @@ def _story(compared: Sequence[Recipe], results: Mapping[str, Any], pictures: Pat
     for on in ("grid", "long-grid"):
         rows = {recipe.name: _rows(results, recipe.name, on) for recipe in compared}
         untold = {name for name, of in rows.items() if not any(row.get("by_class") for row in of)}
-        found = {name: modes for name, modes in _means(results, on, "modes").items() if name in untold}
+        every = _means(results, on, "modes")
+        found = {name: modes for name, modes in every.items() if name in untold}
         good = _means(results, on, "quality")
         groups = {
             f"{MANY} or more are found by": [name for name in found if found[name] >= MANY and good[name] >= ARRIVED],
@@ -124,7 +125,9 @@ def _story(compared: Sequence[Recipe], results: Mapping[str, Any], pictures: Pat
                 f"**Who keeps the modes** after {results[on]['images']:,} points of `{on}`: of {len(found)} recipes "
                 f"that are not told the mode, {'; '.join(said)}."
             )
-            yield _plots({DATA: results[on]["data"]["modes"], **found}, pictures / on)
+            told = {name: "" if name in untold else ", told" for name in rows if name in every}
+            captions = {DATA: "", **{name: f" {every[name]:.0f}{of}" for name, of in told.items()}}
+            yield _plots(captions, pictures / on)
     if "grid" in results:
         yield (
             "A share of high quality far below that of the data says that a game has not arrived yet, so few modes "
@@ -148,10 +151,10 @@ def _story(compared: Sequence[Recipe], results: Mapping[str, Any], pictures: Pat
         yield from _stacked(compared, found, results["stacked"]["images"])
 
 
-def _plots(modes: Mapping[str, float], pictures: Path) -> str:
+def _plots(captions: Mapping[str, str], pictures: Path) -> str:
     """What G makes of the plane, beside the data; beneath each plot whose it is, and how many modes it finds."""
     cells = [
-        f"![points of {name}]({pictures.as_posix()}/{name}.png)<br>`{name}` {many:.0f}" for name, many in modes.items()
+        f"![points of {name}]({pictures.as_posix()}/{name}.png)<br>`{name}`{words}" for name, words in captions.items()
     ]
     cells += [""] * (-len(cells) % ACROSS)
     return _table([[""] * ACROSS, *(cells[at : at + ACROSS] for at in range(0, len(cells), ACROSS))])

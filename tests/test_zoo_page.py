@@ -128,10 +128,11 @@ def test_a_trial_is_kept_and_not_run_again(zoo: Any, tmp_path: Path, monkeypatch
     assert before["speed"]["trials"]["wgan"]["seeds"]["0"]["images_per_second"] > 0
     text = (tmp_path / "zoo.md").read_text()
     assert "- `stylegan2`: the path-length term" in text
-    plots = re.findall(r"!\[points of [\w-]+\]\(([^)]+)\)<br>`([\w-]+)` (\d+)", text)
+    plots = re.findall(r"!\[points of [\w-]+\]\(([^)]+)\)<br>`([\w-]+)`([^|]*) \|", text)
     assert plots == [
-        ("zoo/grid/data.png", "data", "25"),
-        ("zoo/grid/wgan.png", "wgan", f"{trials['wgan']['modes']:.0f}"),
+        ("zoo/grid/data.png", "data", ""),
+        ("zoo/grid/acgan.png", "acgan", f" {trials['acgan']['modes']:.0f}, told"),
+        ("zoo/grid/wgan.png", "wgan", f" {trials['wgan']['modes']:.0f}"),
     ]
     for place, _, _ in plots:
         assert Image.open(tmp_path / place).size == (256, 256)
