@@ -48,7 +48,7 @@ class History:
     @property
     def young(self) -> bool:
         """Whether nothing can have been learnt yet, and nothing was."""
-        return self.way < YOUNG and all(look.get("coverage", 0.0) < POOR for look in self.looks)
+        return self.way < YOUNG and all(float(look["coverage"]) < POOR for look in self.looks)
 
     @cached_property
     def way(self) -> float:

@@ -14,7 +14,7 @@ def cat() -> Recipe:
     At the rate of `gat`'s rule, which is of networks six times as wide and more, G left [-1, 1] for good.
     """
     parent = gat()
-    adam = Part("adam", lr=5e-4, beta1=0.0, beta2=0.99)
+    adam = parent.optimizer.generator.with_options(lr=5e-4)
     return derived(
         parent,
         name="cat",
