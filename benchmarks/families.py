@@ -22,10 +22,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 import mulligan as mg
-from mulligan.api.build import build_game, recipe_named
 from mulligan.core.recipe import Recipe
 from mulligan.data import Data, open_data
 from mulligan.engine.loop import State, play_step
+from mulligan.runs.build import build_game, recipe_named
 from runs import whole
 
 RESULTS = Path(__file__).parent / "results" / "families.json"

@@ -164,9 +164,9 @@ def train(name: str, guard: str, seed: int, images: int, keep: Path | None) -> d
     import torch
 
     import mulligan as mg
-    from mulligan.api.judge import Judge
     from mulligan.core.errors import UserError
     from mulligan.engine import loop
+    from mulligan.measure.judge import Judge
 
     torch.set_num_threads(1)
     fault = (FAULTS | HEALTHY)[name]

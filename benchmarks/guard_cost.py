@@ -16,13 +16,13 @@ from pathlib import Path
 
 import torch
 
-from mulligan.api.build import build_game, recipe_named
 from mulligan.data import open_data
 from mulligan.engine import turn
 from mulligan.engine.detectors import diagnose, history_of
 from mulligan.engine.loop import State, play_step
 from mulligan.engine.memory import kept_memory
 from mulligan.engine.probes import memorised, noise_heard
+from mulligan.runs.build import build_game, recipe_named
 
 RESULTS = Path(__file__).parent / "results" / "guard_cost.json"
 SECONDS = 40.0  # of pairs of steps

@@ -26,11 +26,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import mulligan.api as mg
-from mulligan.api.pairs import psnr
 from mulligan.core.batch import to_float, to_uint8
 from mulligan.core.run import write_json
+from mulligan.latent.film import save_film
 from mulligan.metrics.features.digits import digits
-from mulligan.use.film import save_film
+from mulligan.metrics.pictures import psnr
 from runs import whole
 
 RESULTS = Path(__file__).parent / "results"

@@ -27,13 +27,13 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional as F
 
-from mulligan.api.build import load_parts
-from mulligan.api.features import feature_net
 from mulligan.core.batch import to_float, to_uint8
 from mulligan.core.seeding import generator_at
 from mulligan.data import ImageData, open_data
+from mulligan.measure.features import feature_net
 from mulligan.metrics.distances import measure
 from mulligan.metrics.protocol import extract
+from mulligan.runs.build import load_parts
 
 RESULTS = Path(__file__).parent / "results" / "ladder.json"
 RUNGS = (1, 2, 3, 4)

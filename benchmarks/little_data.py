@@ -25,15 +25,15 @@ import torch
 from torch import Tensor
 
 import mulligan as mg
-from mulligan.api.build import load_parts
-from mulligan.api.judge import Judge
 from mulligan.augment.operations import Dice, augment
 from mulligan.augment.parts import Augmentation
 from mulligan.core import registry
 from mulligan.core.batch import to_float, to_uint8
 from mulligan.core.recipe import Part
 from mulligan.data import ImageData, open_data
+from mulligan.measure.judge import Judge
 from mulligan.metrics.protocol import extract
+from mulligan.runs.build import load_parts
 from runs import whole
 
 RESULTS = Path(__file__).parent / "results" / "little_data.json"

@@ -21,10 +21,10 @@ from typing import Any
 import torch
 
 import mulligan as mg
-from mulligan.api.build import build_game, recipe_named
 from mulligan.data import open_data
 from mulligan.engine.loop import Game, State, play_step
 from mulligan.engine.memory import kept_memory
+from mulligan.runs.build import build_game, recipe_named
 
 RESULTS = Path(__file__).parent / "results" / "penalties.json"
 GAMMA = 0.5

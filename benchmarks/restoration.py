@@ -29,14 +29,13 @@ from skimage.restoration import denoise_nl_means, inpaint_biharmonic
 from torch import Tensor
 
 import mulligan.api as mg
-from mulligan.api.pairs import psnr
 from mulligan.core import registry
 from mulligan.core.batch import to_float, to_uint8
+from mulligan.engine.sampling import CHUNK
+from mulligan.kinds.pictures import grid
 from mulligan.metrics.features.digits import digits
 from mulligan.metrics.features.net import FeatureNet
-from mulligan.metrics.pictures import maps_apart, ssim
-from mulligan.use.pictures import grid
-from mulligan.use.sample import CHUNK
+from mulligan.metrics.pictures import maps_apart, psnr, ssim
 from runs import whole
 
 RESULTS = Path(__file__).parent / "results"

@@ -47,10 +47,10 @@ def timed(step) -> float:
 
 def mulligan(precision: str = "fp32") -> float:
     """Our loop as `mulligan train --recipe dcgan` runs it, data included."""
-    from mulligan.api.build import build_game, pick_device, recipe_named
     from mulligan.data import open_data
     from mulligan.engine.loop import State, play_step
     from mulligan.engine.memory import kept_memory
+    from mulligan.runs.build import build_game, pick_device, recipe_named
 
     recipe = recipe_named("dcgan", {"batch": BATCH, "precision": precision})
     game = build_game(recipe, open_data("digits"), seed=0, device=pick_device("cpu"), precision=precision)

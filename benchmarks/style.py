@@ -40,15 +40,14 @@ from torch.nn import functional as F
 
 import mulligan.api as mg
 from mnist_judge import trained
-from mulligan.api.pairs import psnr
 from mulligan.core.batch import to_float
 from mulligan.core.recipe import parse_setting
 from mulligan.core.seeding import endless_order
 from mulligan.data import open_data
 from mulligan.metrics.classifier import Classifier, answers, fitted
 from mulligan.metrics.features.digits import digits
-from mulligan.metrics.pictures import ssim
-from mulligan.use.apply import applied
+from mulligan.metrics.pictures import psnr, ssim
+from mulligan.translate.tiles import applied
 from runs import called, whole
 
 RESULTS = Path(__file__).parent / "results"

@@ -35,17 +35,17 @@ from PIL import Image
 from torch import Tensor
 
 import mulligan as mg
-from mulligan.api.build import build_game, recipe_named
-from mulligan.api.judge import Judge
-from mulligan.api.plan import images_per_second
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part, Recipe, parse_setting
 from mulligan.core.run import read_json, write_json
 from mulligan.data import Data, open_data
 from mulligan.engine.memory import kept_memory
+from mulligan.kinds.pictures import grid, plot
+from mulligan.measure.judge import Judge
 from mulligan.metrics.distances import measure
 from mulligan.metrics.protocol import extract
-from mulligan.use.pictures import grid, plot
+from mulligan.runs.build import build_game, recipe_named
+from mulligan.runs.plan import images_per_second
 from runs import called, whole
 from zoo_page import DATA, PUBLISHED, page
 

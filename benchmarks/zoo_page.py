@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mulligan.api.zoo import compare
 from mulligan.core.recipe import Recipe
+from mulligan.runs.recipes import compare
 from zoo_sizes import SIZES, counted
 
 COLUMNS = {  # heading: (data set, number, digits behind the point)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import torch
 
-from mulligan.api.build import build_networks, load_parts, parameters_of
 from mulligan.core import registry
 from mulligan.core.batch import Shown
+from mulligan.runs.build import build_networks, load_parts, parameters_of
 
 PAPER = "the paper"
 CODE = "the authors' code"

@@ -12,9 +12,9 @@ import torch
 
 import mulligan as mg
 from mulligan.core.batch import to_float, to_uint8
+from mulligan.kinds.pictures import grid
 from mulligan.losses import nonsaturating
 from mulligan.models.dcgan import DCGANDiscriminator, DCGANGenerator
-from mulligan.use.pictures import grid
 
 BATCH_SIZE = 32
 LEARNING_RATE = 1e-4

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from mulligan.core.version import __version__ as __version__
+
 # Threads of libgomp, which PyTorch's wheels for Linux compute with, wait for one another by spinning. Where another
 # process wants one of two cores, they spin in the way of the thread they wait for: 16 images/s of `digits` where 830
 # are usual. A short spin, then sleep: 380, and as fast as before in quiet. Read once, when torch is first imported.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-__version__ = "0.1.0"
 __all__ = ["DataOptions", "Run", "diagnose", "evaluate", "inspect", "load", "recipe", "recipes", "study", "train"]
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import mulligan.api as mg
 from mulligan.core.batch import Shown
 from mulligan.core.errors import UserError
 from mulligan.models.unet import Translator, UNetGenerator
-from mulligan.use.apply import applied, spans
+from mulligan.translate.tiles import applied, spans
 
 TINY = {"generator.width": 8, "discriminator.width": 4, "batch": 4}
 
@@ -168,7 +168,7 @@ import torch
 from mulligan.core.batch import Shown
 from mulligan.engine.memory import peak_memory
 from mulligan.models.unet import UNetGenerator
-from mulligan.use.apply import TILE, WHOLE, applied
+from mulligan.translate.tiles import TILE, WHOLE, applied
 
 torch.set_num_threads(1)
 G = UNetGenerator((1, 32, 32), 0, Shown(1), width=8, most=16, levels=2, kernel=3, norm="none").eval()
@@ -197,7 +197,7 @@ def test_what_tiles_would_not_fit_is_refused(colours: Path, tmp_path: Path, monk
     )  # fmt: skip
     shot = photo(tmp_path / "shot.png", 20, 20, "L")
     assert not mg.apply(run, [shot], tmp_path / "out").failed
-    monkeypatch.setattr(sys.modules["mulligan.api.apply"], "WHOLE", 100)
+    monkeypatch.setattr(sys.modules["mulligan.translate.applying"], "WHOLE", 100)
     ((_, why),) = mg.apply(run, [shot], tmp_path / "out").failed
     assert "instance norm" in why and "at most 100 pixels" in why
 
@@ -296,7 +296,7 @@ def test_small_photos_of_one_size_go_together(
         assert np.abs(apart).max() <= 1
     assert (pixels_of(result.written[0]) != pixels_of(result.written[1])).any()
     counts.clear()
-    monkeypatch.setattr(sys.modules["mulligan.api.apply"], "AT_ONCE", 3 * 8 * 12)
+    monkeypatch.setattr(sys.modules["mulligan.translate.applying"], "AT_ONCE", 3 * 8 * 12)
     assert mg.apply(run, [tmp_path / "in"], tmp_path / "out", **how).photos == 5 and max(counts) <= 3
     handle.remove()
 
@@ -313,7 +313,7 @@ def test_a_result_beyond_reason_is_refused(
     runs: dict[str, mg.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shot = photo(tmp_path / "a.png", 20, 10)
-    monkeypatch.setattr(sys.modules["mulligan.api.apply"], "MOST", 4 * 199)
+    monkeypatch.setattr(sys.modules["mulligan.translate.applying"], "MOST", 4 * 199)
     ((_, why),) = mg.apply(runs["superres"], [shot], tmp_path / "out").failed
     assert "40x20" in why and "crop" in why
 

@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import mulligan as mg
-from mulligan.api import autoencoder as api
-from mulligan.api.build import load_parts
 from mulligan.cli import main
 from mulligan.core.batch import to_float
 from mulligan.core.errors import UserError
 from mulligan.data import open_data
 from mulligan.models.coder import Coder, halvings_for
+from mulligan.runs import autoencoder as api
+from mulligan.runs.build import load_parts
 
 load_parts()
 CPU = torch.device("cpu")
@@ -135,7 +135,7 @@ def broken_after_a_step(data: Path, out: Path, order: dict) -> None:
         return True
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mulligan.api.host.Host.interrupted", stop)
+        patch.setattr("mulligan.runs.observer.Host.interrupted", stop)
         mg.train(data, out=out, **order)
 
 

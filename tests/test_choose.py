@@ -13,14 +13,14 @@ import torch
 from PIL import Image
 
 import mulligan as mg
-from mulligan.api import choose as choosing
-from mulligan.api.build import recipe_named
-from mulligan.api.choose import choose
-from mulligan.api.training import with_budget
 from mulligan.core.recipe import Recipe, Schedule
 from mulligan.data import ImageData, open_data
 from mulligan.data.opening import fitted
 from mulligan.models.shuffle import doublings
+from mulligan.runs import choose as choosing
+from mulligan.runs.build import recipe_named
+from mulligan.runs.choose import choose
+from mulligan.runs.training import with_budget
 
 CPU = torch.device("cpu")
 

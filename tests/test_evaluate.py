@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 import mulligan as mg
-from mulligan.api import compare_models, evaluation
-from mulligan.api.comparing import best_features
+from mulligan.api import compare_models
 from mulligan.core.errors import UserError
 from mulligan.data import open_data
+from mulligan.measure import evaluation
+from mulligan.runs.comparing import best_features
 
 FAST: dict[str, Any] = {"groups": ["quality"]}
 

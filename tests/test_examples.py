@@ -23,9 +23,9 @@ def test_the_first_gan_runs(tmp_path: Path) -> None:
 
 
 def test_the_readme_names_only_what_there_is() -> None:
-    from mulligan.api.build import load_parts
     from mulligan.cli import cli
     from mulligan.core import registry
+    from mulligan.runs.build import load_parts
 
     load_parts()
     text = (ROOT / "README.md").read_text()

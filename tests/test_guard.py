@@ -14,9 +14,6 @@ import pytest
 import torch
 
 import mulligan as mg
-from mulligan.api.build import load_parts, recipe_named
-from mulligan.api.host import Host
-from mulligan.api.plan import prepare
 from mulligan.core import registry
 from mulligan.core.run import RunFolder
 from mulligan.data import open_data
@@ -24,7 +21,10 @@ from mulligan.engine import budget, checkpoint, loop
 from mulligan.engine.detectors import DETECTORS, History, diagnose, history_of
 from mulligan.engine.guard import MOST, Rewind, advice, point
 from mulligan.engine.remedies import REMEDIES, scaled, start_of
-from mulligan.use.progress import ProgressLine
+from mulligan.report.progress import ProgressLine
+from mulligan.runs.build import load_parts, recipe_named
+from mulligan.runs.observer import Host
+from mulligan.runs.plan import prepare
 
 load_parts()
 BUDGET, STEPS, ROWS, LOOKS = 64_000, 1000, 400, 20

@@ -9,13 +9,13 @@ import torch
 from toys import ToyG
 
 from mulligan.core.errors import UserError
+from mulligan.engine.sampling import noise_at
+from mulligan.latent.analysis import Draws, activations, factorised, gram, principal, towards
+from mulligan.latent.search import Inverter, Known, Search
+from mulligan.latent.spaces import Noise, Styles, classes_blended, lerp, slerp, space_of
 from mulligan.models.dcgan import DCGANGenerator
 from mulligan.models.shuffle import ShuffleGenerator
 from mulligan.models.stylegan2 import StyleGAN2Generator
-from mulligan.use.edit import Draws, activations, factorised, gram, principal, towards
-from mulligan.use.invert import Inverter, Known, Search
-from mulligan.use.latent import Noise, Styles, classes_blended, lerp, slerp, space_of
-from mulligan.use.sample import noise_at
 
 QUICK = Search(steps=12, starts=2, draws=16, perceptual=0.0)
 SHAPE = (1, 16, 16)

@@ -16,11 +16,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 import mulligan.api as mg
-from mulligan.api.latent import space_for
 from mulligan.cli import cli
 from mulligan.core.batch import to_uint8
 from mulligan.core.errors import UserError
-from mulligan.use.invert import Search
+from mulligan.latent.finding import space_for
+from mulligan.latent.search import Search
 
 QUICK = Search(steps=12, starts=2, draws=16, perceptual=0.0)
 SHAPE = (1, 16, 16)
@@ -125,7 +125,7 @@ def test_small_pictures_are_enlarged(runs: dict[str, mg.Run], tmp_path: Path) ->
 
 
 def test_an_encoder_is_taught_once(runs: dict[str, mg.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["mulligan.api.encoder"]
+    module = sys.modules["mulligan.latent.encoder"]
     run, told = runs["class"], []
     space, learn = space_for(run), lambda: module.encoder_for(run, space, steps=3, progress=lambda *x: told.append(x))
     first, again = learn(), learn()
@@ -138,7 +138,7 @@ def test_an_encoder_is_taught_once(runs: dict[str, mg.Run], tmp_path: Path, monk
     learn()
     assert len(told) == 6
     monkeypatch.setattr(module, "STEPS", 3)
-    monkeypatch.setattr(sys.modules["mulligan.api.latent"], "encoder_for", lambda r, s, progress: first)
+    monkeypatch.setattr(sys.modules["mulligan.latent.finding"], "encoder_for", lambda r, s, progress: first)
     shot = photo(tmp_path / "a.png", run.sample(1)[0])
     assert not mg.invert(run, [shot], tmp_path / "out", encoder=True, search=QUICK).failed
 
@@ -181,7 +181,7 @@ def test_directions_of_noise_go_to_a_file_and_back(runs: dict[str, mg.Run], meth
 def test_attributes_are_of_labels_that_noise_may_know(
     runs: dict[str, mg.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = sys.modules["mulligan.api.directions"]
+    module = sys.modules["mulligan.latent.directions"]
     monkeypatch.setattr(module, "STEPS", 2)
 
     def by_light(net: object, images: torch.Tensor, device: object) -> torch.Tensor:

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import mulligan.api as mg
-from mulligan.api.build import build_game, recipe_named
 from mulligan.core.errors import UserError
 from mulligan.data import open_data
 from mulligan.engine import memory
 from mulligan.engine.loop import State, play_step
 from mulligan.engine.memory import least_memory, memory_told, peak_memory
+from mulligan.runs.build import build_game, recipe_named
 
 CPU = torch.device("cpu")
 

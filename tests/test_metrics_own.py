@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from mulligan.api.build import load_parts
-from mulligan.api.features import feature_net
 from mulligan.core.batch import to_float
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part
 from mulligan.data import ImageData, open_data
+from mulligan.measure.features import feature_net
 from mulligan.metrics.distances import kernel_distance
+from mulligan.runs.build import load_parts
 
 load_parts()
 

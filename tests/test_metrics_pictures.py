@@ -7,10 +7,10 @@ import pytest
 import torch
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from mulligan.api.build import load_parts
 from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.metrics.pictures import SCALES, likeness, ms_ssim, pyramid, sliced_wasserstein, ssim, variety
+from mulligan.runs.build import load_parts
 
 load_parts()
 

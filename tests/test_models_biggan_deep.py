@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mulligan.api.build import build_networks, load_parts
 from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
 from mulligan.models.biggan_deep import BigGANDeepDiscriminator, BigGANDeepGenerator, DeepDown, DeepUp
 from mulligan.nn.attention import SelfAttention
+from mulligan.runs.build import build_networks, load_parts
 from mulligan.zoo.biggan_deep import biggan_deep, biggan_deep_imagenet128, logan
 
 load_parts()

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mulligan.api.build import load_parts
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
 from mulligan.core.step import Step
 from mulligan.models.fastgan import Excitation, FastGANDiscriminator, FastGANGenerator
 from mulligan.nn.places import PlaceHead
+from mulligan.runs.build import load_parts
 
 load_parts()
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64), (4, 32, 48), (1, 8, 8)]

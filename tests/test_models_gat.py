@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mulligan.api.build import build_networks, load_parts, parameters_of
 from mulligan.core import registry
 from mulligan.core.batch import Judgement, staged_like
 from mulligan.core.errors import UserError
@@ -18,6 +17,7 @@ from mulligan.core.registry import discriminators, generators, terms
 from mulligan.core.step import Passage, Step
 from mulligan.engine.turn import Deal, turn
 from mulligan.models.gat import SlowLinear
+from mulligan.runs.build import build_networks, load_parts, parameters_of
 from mulligan.terms.stages import noise_levels
 from mulligan.zoo import afm, gat
 from tests.toys import toy_game

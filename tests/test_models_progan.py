@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mulligan.api.build import build_networks, load_parts
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
 from mulligan.core.step import Step, plainly
 from mulligan.models.progan import ProGANDiscriminator, ProGANGenerator
+from mulligan.runs.build import build_networks, load_parts
 from mulligan.zoo.progan import progan_celebahq1024
 
 load_parts()

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mulligan.api.build import load_parts
 from mulligan.core.errors import UserError
 from mulligan.core.registry import features, terms
 from mulligan.core.step import Step
 from mulligan.models.projected import Mixing, ProjectedDiscriminator
 from mulligan.nn.frozen import Frozen, with_maps
+from mulligan.runs.build import load_parts
 
 load_parts()
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mulligan.api.build import load_parts
 from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.core.step import Step
@@ -18,6 +17,7 @@ from mulligan.models.stylegan3 import AliasFreeLayer, StyleGAN3Generator, bands
 from mulligan.nn.equalised import act
 from mulligan.nn.filters import FilteredAct
 from mulligan.nn.resample import fir
+from mulligan.runs.build import load_parts
 from mulligan.terms.sight import blurred
 
 TINY = {"base": 256, "most": 8, "layers": 6, "margin": 6}

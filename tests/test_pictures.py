@@ -11,7 +11,7 @@ from PIL import Image
 
 from mulligan.core.batch import to_float, to_uint8
 from mulligan.core.errors import UserError
-from mulligan.use.pictures import GUTTER, NEUTRAL, captioned, grid, save_images
+from mulligan.kinds.pictures import GUTTER, NEUTRAL, captioned, grid, save_images
 
 
 def some(count: int, channels: int = 1, height: int = 4, width: int = 6) -> torch.Tensor:

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import mulligan as mg
-from mulligan.api.judge import Judge
 from mulligan.core.errors import UserError
 from mulligan.data import PointData, open_data
 from mulligan.data.points import MIXTURES
-from mulligan.use.pictures import EDGE, PLOT, plot
+from mulligan.kinds.pictures import EDGE, PLOT, plot
+from mulligan.measure.judge import Judge
 
 
 @pytest.mark.parametrize(("name", "count"), [("ring", 8), ("grid", 25)])

@@ -14,10 +14,10 @@ import pytest
 import torch
 from tensorboardX.proto.event_pb2 import Event
 
-from mulligan.use import progress
-from mulligan.use.events import TensorBoard
-from mulligan.use.pictures import grid
-from mulligan.use.progress import ProgressLine, clock, short
+from mulligan.kinds.pictures import grid
+from mulligan.report import progress
+from mulligan.report.progress import ProgressLine, clock, short
+from mulligan.report.tensorboard import TensorBoard
 
 ROW = {
     "images_per_second": 331.4, "d/adversarial": 1.234, "g/adversarial": 0.87, "d/real": 0.84, "d/fake": -1.23,
@@ -113,7 +113,7 @@ def test_time_to_go(seconds: tuple[float, str]) -> None:
 
 TERMINAL = """
 import threading, time
-from mulligan.use.progress import ProgressLine
+from mulligan.report.progress import ProgressLine
 row = {"images_per_second": 331.4, "d/adversarial": 1.23, "g/adversarial": 0.87, "d/real": 0.8, "d/fake": -1.2}
 with ProgressLine(120_000) as line:
     for i in range(1, 5):
@@ -167,9 +167,8 @@ def on_terminal(program: str, width: int) -> str:
 
 
 def test_rich_and_tensorboard_are_imported_when_used() -> None:
-    program = (
-        "import sys, mulligan.use.progress, mulligan.use.events; print({'rich', 'tensorboardX'} & set(sys.modules))"
-    )
+    modules = "mulligan.report.progress, mulligan.report.tensorboard"
+    program = f"import sys, {modules}; print({{'rich', 'tensorboardX'}} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "set()"
 
 

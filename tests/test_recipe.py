@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from mulligan.api.build import load_parts
 from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Budget, Part, Recipe, Schedule, Term, parse_setting
+from mulligan.runs.build import load_parts
 
 load_parts()
 

@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 
 from mulligan.core.run import RunFolder, write_json
-from mulligan.use.pictures import grid
-from mulligan.use.report import Axis, number, points, round_steps, short, write_report
+from mulligan.kinds.pictures import grid
+from mulligan.report.page import Axis, number, points, round_steps, short, write_report
 
 PROTOCOL = {
     "features": "digits", "features_stamp": "e7431e94e4d6", "resize": "grey, 28x28 antialias", "num_real": 500,

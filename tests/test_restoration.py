@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from mulligan.api.build import load_parts
 from mulligan.core import registry
 from mulligan.core.batch import to_float, to_uint8
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part
+from mulligan.runs.build import load_parts
 from mulligan.tasks.generation import Task
 from mulligan.tasks.restoration import draw_masks
 

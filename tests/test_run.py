@@ -17,11 +17,11 @@ import torch
 from safetensors import safe_open
 
 import mulligan as mg
-from mulligan.api.build import load_parts
 from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.core.run import RunFolder
 from mulligan.engine import checkpoint
+from mulligan.runs.build import load_parts
 
 SMALL = {"generator.width": 8, "discriminator.width": 8, "batch": 8}
 load_parts()
@@ -86,7 +86,7 @@ def test_sampling_by_class(digits_run: mg.Run, tmp_path: Path) -> None:
 
 
 def test_truncation_narrows_the_noise() -> None:
-    from mulligan.use.sample import noise_at
+    from mulligan.engine.sampling import noise_at
 
     z = torch.stack([noise_at(0, i, (64,), truncation=0.5) for i in range(50)])
     assert z.abs().max() <= 1.0 and z.std() > 0.4
@@ -177,7 +177,7 @@ def other_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def leave_after_one_step(data: tuple[Path | str, ...], out: Path, order: dict) -> None:
-    from mulligan.api.host import Host
+    from mulligan.runs.observer import Host
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Host, "interrupted", lambda self: True)

@@ -8,10 +8,10 @@ from inspect import signature
 import pytest
 import torch
 
-from mulligan.api.build import build_networks, load_parts
 from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.models.sizes import base_grid, halvings
+from mulligan.runs.build import build_networks, load_parts
 
 load_parts()
 SIZES = ((28, 28), (32, 32), (30, 45))

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import mulligan as mg
-from mulligan.api.build import load_parts
-from mulligan.api.judge import Judge
 from mulligan.core import registry
 from mulligan.core.batch import to_float
 from mulligan.core.errors import UserError
 from mulligan.data import ImageData, StackedData, open_data
 from mulligan.data.stacked import of_modes
+from mulligan.measure.judge import Judge
+from mulligan.runs.build import load_parts
 
 load_parts()
 

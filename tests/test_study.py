@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import mulligan as mg
-from mulligan.api.study import Arm, Pool, _compared, _dealer, _near, _synthetic, arms_of
 from mulligan.core.errors import UserError
 from mulligan.data import open_data
 from mulligan.metrics.classifier import BATCH, answers, fitted
 from mulligan.metrics.gains import gain
+from mulligan.runs.study import Arm, Pool, _compared, _dealer, _near, _synthetic, arms_of
 
 SMALL = {"generator.width": 8, "discriminator.width": 8, "batch": 8}
 QUICK = {"ratios": (1.0,), "seeds": 2, "steps": 4, "quiet": True}

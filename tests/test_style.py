@@ -14,9 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import mulligan.api as mg
-from mulligan.api.build import build_networks, load_parts, recipe_named
-from mulligan.api.host import Host
-from mulligan.api.pairs import UnpairedDealer, Vary
 from mulligan.core import registry
 from mulligan.core.batch import Judgement, Shown
 from mulligan.core.errors import UserError
@@ -28,9 +25,12 @@ from mulligan.engine import checkpoint
 from mulligan.models.patch import PatchDiscriminator
 from mulligan.models.unet import Translator, UNetGenerator
 from mulligan.models.ways import BothDiscriminators, BothGenerators
+from mulligan.runs.build import build_networks, load_parts, recipe_named
+from mulligan.runs.dealing import UnpairedDealer, Vary
+from mulligan.runs.observer import Host
+from mulligan.runs.translated import translated
 from mulligan.terms.places import contrast, identity_nce, patch_nce
 from mulligan.terms.ways import cycle, identity, pool
-from mulligan.use.translation import translated
 
 load_parts()
 RECIPES = ("cyclegan", "restyle", "cut", "fastcut", "restyle-cut")

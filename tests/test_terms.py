@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mulligan.api.build import load_parts
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
 from mulligan.core.registry import losses, terms
 from mulligan.core.step import Loss, Rule, Step
+from mulligan.runs.build import load_parts
 
 load_parts()
 SHAPES = [(3,), (2, 5), (1, 4, 3), (2, 2, 3, 2)]

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mulligan.api.build import load_parts
 from mulligan.core.batch import Judgement
 from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
 from mulligan.core.step import Step
 from mulligan.models.resnet import ResNetDiscriminator
 from mulligan.nn.head import Head
+from mulligan.runs.build import load_parts
 
 load_parts()
 COND = torch.tensor([0, 1, 1, 2, 0])

@@ -14,8 +14,6 @@ from PIL import Image
 from torch import nn
 
 import mulligan.api as mg
-from mulligan.api.build import load_parts
-from mulligan.api.pairs import PairDealer, psnr
 from mulligan.core import registry
 from mulligan.core.batch import Shown, to_float
 from mulligan.core.errors import UserError
@@ -23,8 +21,11 @@ from mulligan.core.recipe import Part
 from mulligan.core.run import read_json
 from mulligan.core.step import Step
 from mulligan.data import open_data
+from mulligan.metrics.pictures import psnr
 from mulligan.models.patch import PatchDiscriminator
 from mulligan.models.unet import Translator, UNetGenerator, finished
+from mulligan.runs.build import load_parts
+from mulligan.runs.dealing import PairDealer
 from mulligan.terms.likeness import feature_matching, perceptual, total_variation
 from tests.toys import toy_game
 

@@ -10,7 +10,6 @@ import sys
 
 import click
 
-from mulligan import __version__
 from mulligan.cli.applying import apply
 from mulligan.cli.browsing import completion, zoo
 from mulligan.cli.judging import compare, evaluate, study
@@ -19,6 +18,7 @@ from mulligan.cli.training import diagnose, inspect, train
 from mulligan.cli.using import sample
 from mulligan.cli.words import INTERRUPTED, OK, USER_ERROR
 from mulligan.core.errors import UserError
+from mulligan.core.version import __version__
 
 
 def main() -> None:

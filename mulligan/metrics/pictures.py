@@ -154,3 +154,9 @@ def _pairs(images: Tensor, pairs: int, seed: int) -> tuple[Tensor, Tensor]:
     generator = generator_at("pairs", seed)
     a = torch.randint(len(images), (pairs,), generator=generator)
     return a, (a + torch.randint(1, len(images), (pairs,), generator=generator)) % len(images)
+
+
+def psnr(made: Tensor, wanted: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of uint8 images (B, C, H, W), in decibels: (B,). Equal ones have 100."""
+    error = (made.double() - wanted.double()).flatten(1).square().mean(1).clamp(min=255**2 * 1e-10)
+    return 10 * torch.log10(255**2 / error)

@@ -1,0 +1,89 @@
+"""Pictures one after another: a strip, a GIF, or a video."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from mulligan.core.errors import UserError
+from mulligan.core.run import write_whole
+from mulligan.kinds.pictures import grid, png
+
+LEAST = 256  # pixels of the shorter side, which small pictures are enlarged towards by a whole factor
+QUALITY = "18"  # of H.264: nothing to be seen of it
+SUFFIXES = (".png", ".gif", ".mp4")
+
+
+def refuse_other_suffix(out: Path) -> None:
+    """Raises UserError for a name that is none of those, before anything is computed."""
+    if out.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{out}: {out.suffix or 'no suffix'} is not written; give a name.png, name.gif or name.mp4")
+    if out.suffix.lower() == ".mp4":
+        _ffmpeg()
+
+
+def save_film(out: Path, frames: Tensor, *, fps: float, columns: int) -> None:
+    """uint8 (N, C, H, W): name.png all beside one another, `columns` a row; name.gif or name.mp4 one by one."""
+    refuse_other_suffix(out)
+    if fps <= 0:
+        raise UserError(f"--fps {fps:g}: above 0")
+    match out.suffix.lower():
+        case ".png":
+            write_whole(out, png(grid(frames, columns)))
+        case ".gif":
+            write_whole(out, _gif(_enlarged(frames), fps))
+        case _:
+            _mp4(out, _enlarged(frames), fps)
+
+
+def _enlarged(frames: Tensor) -> list[Image.Image]:
+    """RGB or grey pictures, every pixel a square, and both sides even, as video has to have."""
+    scale = max(1, LEAST // min(frames.shape[2:]))
+    scale += scale % 2 if any(side * scale % 2 for side in frames.shape[2:]) else 0
+    found = []
+    for frame in frames:
+        whole = grid(frame[None], 1, scale)
+        found.append(whole.crop((1, 1, whole.width - 1, whole.height - 1)))  # without the gutter around it
+    return found
+
+
+def _gif(frames: list[Image.Image], fps: float) -> bytes:
+    file = io.BytesIO()
+    # hundredths of a second are all that the format knows; viewers slow down what claims to last less than two
+    duration = max(20, 10 * round(100 / fps))
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
+    return file.getvalue()
+
+
+def _ffmpeg() -> Any:
+    try:
+        import imageio_ffmpeg
+    except ImportError:
+        raise UserError(
+            "a video needs ffmpeg, which comes with the extra `video`: pip install 'mulligan[video]'; or give name.gif"
+        ) from None
+    return imageio_ffmpeg
+
+
+def _mp4(out: Path, frames: list[Image.Image], fps: float) -> None:
+    """H.264 as every browser plays it. Written beside and renamed, as all files are."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_name(f".{out.stem}.{os.getpid()}.mp4")
+    try:
+        writer = _ffmpeg().write_frames(
+            str(draft), frames[0].size, fps=fps, macro_block_size=1, quality=None,
+            output_params=["-crf", QUALITY, "-movflags", "+faststart"],
+        )  # fmt: skip
+        writer.send(None)
+        for frame in frames:
+            writer.send(np.ascontiguousarray(frame.convert("RGB")))
+        writer.close()
+        os.replace(draft, out)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""A run, from its order to its report: what is built, planned, trained, found again and compared."""

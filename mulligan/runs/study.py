@@ -1,0 +1,306 @@
+"""Does synthetic data help a classifier? The same small one, trained with and without, tested on images nobody saw."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mulligan.runs.run import Run
+from mulligan.augment.operations import Dice, augment
+from mulligan.core.batch import to_float
+from mulligan.core.errors import UserError
+from mulligan.core.run import read_json, write_json
+from mulligan.core.seeding import endless_order, mix
+from mulligan.data import Data, ImageData, open_data
+from mulligan.metrics.classifier import BATCH, answers, fitted
+from mulligan.metrics.copying import hash_of
+from mulligan.metrics.features.net import stamp_of
+from mulligan.metrics.gains import gain
+from mulligan.metrics.pairs import nearest
+from mulligan.kinds.pictures import save_images
+from mulligan.report.progress import ProgressLine
+
+RATIOS = (0.5, 1.0, 2.0, 5.0)
+ORDINARY = ("shift", "scale", "stretch", "slide")  # augmentation that keeps the class of nearly anything
+STRENGTH = 0.5  # the probability of each
+NEIGHBOURS = 3  # of a real image, see `_near`
+SPARE = 1.5  # samples drawn for each that is wanted, so that filters have a choice
+MOST_SAMPLES, MOST_TESTED, LEAST_TESTED = 50_000, 10_000, 50
+SEEDS = 5  # Student's factor for an interval of 95 % is 2.8 with five, 12.7 with two
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One way to make a training set."""
+
+    name: str
+    ratio: float = 0.0  # of synthetic to real images
+    real: bool = True
+    augmented: bool = False
+    filtered: Literal["", "right", "near"] = ""  # only samples that `Pool` says that of
+
+
+REAL = Arm("real only")
+AUGMENTED = Arm("real, augmented", augmented=True)
+
+
+def base_of(arm: Arm) -> Arm:
+    """What an arm is compared with: an augmented mix with real images augmented, all else with those as they are."""
+    return AUGMENTED if arm.augmented and arm.ratio else REAL
+
+
+def arms_of(ratios: Sequence[float]) -> list[Arm]:
+    """All that a study compares."""
+    middle = min(ratios, key=lambda ratio: abs(math.log(ratio)))
+    return [
+        REAL,
+        AUGMENTED,
+        *(Arm(f"real + {ratio:g}x synthetic", ratio) for ratio in ratios),
+        Arm(f"real + {middle:g}x filtered", middle, filtered="right"),
+        Arm(f"real + {middle:g}x filtered by density", middle, filtered="near"),
+        Arm(f"real + {middle:g}x filtered, augmented", middle, filtered="right", augmented=True),
+        Arm("synthetic only", max(ratios), real=False),
+    ]
+
+
+def study(
+    run: Run,
+    *,
+    data: str | Path | None = None,
+    test: str | Path | None = None,
+    ratios: Sequence[float] = RATIOS,
+    seeds: int = SEEDS,
+    steps: int = 400,
+    write: str | Path | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """What samples of `run`, which is told classes, are worth to a classifier; plain JSON.
+
+    What is known is kept in the run's folder under studies/: a study that was cut off goes on where it was.
+
+    Args:
+        data: labelled images of the run's classes, whose training part classifiers learn; by default the run's own.
+        test: labelled images whose held-out part they are tested on, or all of them if it is other data than `data`.
+        ratios: synthetic images for every real one.
+        seeds: trainings of each kind, at least 2; all have as many steps, so more images are not more work.
+        write: a new folder for the mix that helped most: pictures in a folder per class, and manifest.json.
+
+    Raises:
+        UserError: a run that is told no classes, other classes than the data's, too little to test on.
+    """
+    if seeds < 2:
+        raise UserError(f"--seeds {seeds}: at least 2, or a gain could not be told from luck")
+    if not ratios or min(ratios) <= 0:
+        raise UserError(f"--ratios {', '.join(map(str, ratios))}: synthetic images for each real one, above 0")
+    if not run.classes:
+        raise UserError(f"{run.path}: was trained without classes; samples without labels teach a classifier nothing")
+    if write is not None and Path(write).exists():
+        raise UserError(f"{write}: is there already; choose another name")
+    own = run.open_data()
+    real = _labelled(own if data is None else _like(own, data), run)
+    judged_on = _labelled(real if test is None else _like(own, test), run)
+    tests, notes = _tests(own, real, judged_on)
+    if len(tests) < LEAST_TESTED:
+        raise UserError(f"{judged_on.name}: {len(tests)} images to test on; at least {LEAST_TESTED} are needed")
+    if seeds < SEEDS:
+        notes.append(f"intervals over {seeds} trainings are wide; --seeds {SEEDS} tells smaller gains from luck")
+    wanted = len(real.train) * max(ratios)
+    if wanted * SPARE > MOST_SAMPLES:
+        raise UserError(
+            f"--ratios {max(ratios):g}: would take {wanted * SPARE:,.0f} samples, more than {MOST_SAMPLES:,}; "
+            f"at most {MOST_SAMPLES / SPARE / len(real.train):.2g} for {len(real.train):,} real images"
+        )
+    protocol = {
+        "model": f"{run.path.name} after {run.checkpoint.state['images']:,} images",
+        "weights": stamp_of(run.G),
+        "data": real.name,
+        "data_fingerprint": real.fingerprint,
+        "test": judged_on.name,
+        "test_fingerprint": judged_on.fingerprint,
+        "real_images": len(real.train),
+        "test_images": len(tests),
+        "seeds": seeds,
+        "steps": steps,
+        "batch": BATCH,
+        "augmentation": f"{', '.join(ORDINARY)}, each with p={STRENGTH:g}",
+    }
+    ledger = Ledger(run.path / "studies", protocol)
+    shown, labels = judged_on.images(tests), judged_on.label_of(tests)
+    arms = arms_of(sorted(ratios))
+    right: dict[str, list[np.ndarray]] = {arm.name: [] for arm in arms}
+    with ProgressLine((len(arms) * seeds + 1) * steps * BATCH, quiet=quiet) as line:
+        pool = _pool(run, real, math.ceil(wanted * SPARE), steps)
+        for done, (arm, seed) in enumerate(itertools.product(arms, range(seeds)), 1):
+            line.update(done * steps * BATCH)
+            found = ledger.known(arm, seed, len(tests))
+            if found is None:
+                deal = _dealer(arm, real, pool, seed)
+                net = fitted(real.shape, len(real.classes), deal, steps=steps, seed=seed, device=run.device)
+                found = (answers(net, shown, run.device).argmax(1) == labels).numpy()
+                ledger.keep(arm, seed, found)
+            right[arm.name].append(found)
+    result = {
+        **_compared(arms, {name: np.stack(rows) for name, rows in right.items()}, labels.numpy(), real.classes),
+        "samples_right": pool.right.double().mean().item(),
+        "notes": notes,
+        "protocol": protocol,
+    }
+    if write is not None and result["best"]:
+        _write(Path(write), next(arm for arm in arms if arm.name == result["best"]), real, pool, result)
+    return result
+
+
+def _like(own: Data, spec: str | Path) -> Data:
+    """Other data, read as the run's own were."""
+    channels, height, width = own.shape
+    return open_data(spec, size=(height, width), channels=channels)
+
+
+def _labelled(data: Data, run: Run) -> ImageData:
+    if not isinstance(data, ImageData) or data.labels is None:
+        raise UserError(f"{data.name}: has no labels; give sub-folders of images by class, or an .npz with labels")
+    if data.classes != run.classes:
+        other = sorted(set(data.classes) ^ set(run.classes)) or data.classes
+        raise UserError(f"{data.name}: its classes are not those of {run.path}: {', '.join(other[:8])}")
+    return data
+
+
+def _tests(own: Data, real: ImageData, judged_on: ImageData) -> tuple[np.ndarray, list[str]]:
+    """Images to test on, without those that the model or the classifiers learnt from; and what is to be said of it."""
+    notes = []
+    if own.fingerprint != real.fingerprint:
+        notes.append("the model was trained on other images than the classifiers: what it adds may come from those")
+    tests = judged_on.heldout
+    if judged_on.fingerprint not in (real.fingerprint, own.fingerprint):
+        tests = np.sort(np.concatenate([judged_on.train, judged_on.heldout]))
+    tests = tests[np.linspace(0, len(tests) - 1, min(len(tests), MOST_TESTED)).astype(np.int64)]
+    learnt = {data.fingerprint: data for data in (own, real)}.values()
+    seen = {hash_of(image) for data in learnt for block in _blocks(data, data.train) for image in block}
+    fresh = np.array([hash_of(image) not in seen for block in _blocks(judged_on, tests) for image in block], bool)
+    if known := int((~fresh).sum()):
+        notes.append(f"{known:,} of {len(tests):,} test images were left out: they are among those learnt from")
+    return tests[fresh], notes
+
+
+def _blocks(data: Data, indices: np.ndarray) -> Iterator[Tensor]:
+    return (data.images(indices[start : start + 500]) for start in range(0, len(indices), 500))
+
+
+class Ledger:
+    """What a study has found so far, on disk after every training."""
+
+    def __init__(self, folder: Path, protocol: dict[str, Any]) -> None:
+        key = hashlib.blake2b(json.dumps(protocol, sort_keys=True).encode(), digest_size=6).hexdigest()
+        self.path = folder / f"{key}.json"
+        self.found = read_json(self.path) if self.path.exists() else {"protocol": protocol, "right": {}}
+
+    def known(self, arm: Arm, seed: int, images: int) -> np.ndarray | None:
+        packed = self.found["right"].get(f"{arm.name}, seed {seed}")
+        return None if packed is None else np.unpackbits(np.frombuffer(bytes.fromhex(packed), np.uint8))[:images] == 1
+
+    def keep(self, arm: Arm, seed: int, right: np.ndarray) -> None:
+        self.found["right"][f"{arm.name}, seed {seed}"] = np.packbits(right).tobytes().hex()
+        self.path.parent.mkdir(exist_ok=True)
+        write_json(self.path, self.found)
+
+
+class Pool(NamedTuple):
+    """Samples, the classes they were told to be, and what a classifier of the real images makes of them."""
+
+    images: Tensor  # uint8 (M, C, H, W)
+    labels: Tensor  # (M,)
+    right: Tensor  # (M,) bool: it takes them for that class
+    near: Tensor  # (M,) bool: by its features they lie where real images of that class do, see `_near`
+
+
+def _pool(run: Run, real: ImageData, count: int, steps: int) -> Pool:
+    blocks = list(run.draw(count, seed=mix("study")))
+    images, labels = torch.cat([made for made, _ in blocks]), torch.cat([ids for _, ids in blocks])
+    of_real = _dealer(Arm("", augmented=True), real, None, mix("filter"))
+    net = fitted(real.shape, len(real.classes), of_real, steps=steps, seed=mix("filter"), device=run.device)
+    right = answers(net, images, run.device).argmax(1) == labels
+    near = torch.ones_like(right)
+    for each in labels.unique().tolist():
+        mine, rows = labels == each, real.train[real.labels[real.train] == each]
+        if len(rows) > NEIGHBOURS:
+            near[mine] = _near(*(answers(net.features, some, run.device) for some in (images[mine], real.images(rows))))
+    return Pool(images, labels, right, near)
+
+
+def _near(samples: Tensor, real: Tensor) -> Tensor:
+    """(N,) bool: no farther from a real one than nine of ten real ones are from their third neighbour."""
+    apart = nearest(real, real, NEIGHBOURS + 1)[0][:, -1]  # the first is itself
+    return nearest(samples, real)[0][:, 0] <= apart.quantile(0.9)
+
+
+def _synthetic(arm: Arm, real: ImageData, pool: Pool | None) -> Tensor:
+    """Which samples are in an arm's mix: (M,) indices into the pool."""
+    if pool is None:
+        return torch.empty(0, dtype=torch.int64)
+    fit = getattr(pool, arm.filtered).nonzero()[:, 0] if arm.filtered else torch.arange(len(pool.labels))
+    return fit[: round(arm.ratio * len(real.train))]
+
+
+def _dealer(arm: Arm, real: ImageData, pool: Pool | None, seed: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """Batches of an arm's mix, in endless shuffled epochs."""
+    train = real.train if arm.real else real.train[:0]
+    made = _synthetic(arm, real, pool)
+
+    def deal(step: int) -> tuple[Tensor, Tensor]:
+        order = endless_order(len(train) + len(made), seed, step * BATCH, BATCH)
+        known, new = train[order[order < len(train)]], made[order[order >= len(train)] - len(train)]
+        labels = [torch.from_numpy(real.labels[known])] + ([pool.labels[new]] if pool else [])
+        images = [real.images(known)] + ([pool.images[new]] if pool else [])
+        shown = to_float(torch.cat(images))
+        if arm.augmented:
+            dice = Dice(mix("study", seed, step), STRENGTH, len(shown), len(shown), shown.device)
+            shown = augment(shown, ORDINARY, dice)
+        return shown, torch.cat(labels)
+
+    return deal
+
+
+def _compared(
+    arms: Sequence[Arm], right: dict[str, np.ndarray], labels: np.ndarray, classes: Sequence[str]
+) -> dict[str, Any]:
+    """Each arm against its base, and which mix of real and synthetic images is best of those that help, if any does."""
+    found: dict[str, dict[str, Any]] = {}
+    for arm in arms:
+        rows = right[arm.name]
+        found[arm.name] = {
+            "accuracy": float(rows.mean()),
+            "by_class": {classes[each]: float(rows[:, labels == each].mean()) for each in np.unique(labels)},
+        }
+        if arm is not REAL:
+            base = base_of(arm).name
+            gained = gain(rows, right[base], comparisons=len(arms) - 1)
+            found[arm.name] |= {"against": base, "gain": gained._asdict(), "verdict": gained.verdict}
+    mixes = [arm.name for arm in arms if arm.real and arm.ratio and found[arm.name]["verdict"] == "helps"]
+    best = max(mixes, key=lambda name: found[name]["accuracy"], default=None)
+    result = {"arms": found, "best": best}
+    if best:  # the question that is asked next: would ordinary augmentation have done?
+        over = gain(right[best], right[AUGMENTED.name])
+        result["over_augmentation"] = over._asdict() | {"verdict": over.verdict}
+    return result
+
+
+def _write(out: Path, arm: Arm, real: ImageData, pool: Pool, result: dict[str, Any]) -> None:
+    """The mix as pictures in a folder per class, with what it was found to be worth."""
+    made = _synthetic(arm, real, pool)
+    images = torch.cat([*_blocks(real, real.train), pool.images[made]])
+    labels = torch.cat([torch.from_numpy(real.labels[real.train]), pool.labels[made]])
+    save_images(out, images, labels)
+    write_json(
+        out / "manifest.json",
+        {"mix": arm.name, "real": len(real.train), "synthetic": len(made), "classes": real.classes, **result},
+    )

@@ -1,0 +1,1 @@
+"""A generator that makes pictures from pictures, applied to files of any size."""
