@@ -2,12 +2,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help install demo test lint clean
+.PHONY: help install demo test docs lint clean
 
 help:
 	@echo "make install   a virtual environment in $(VENV) with the mulligan command in it"
 	@echo "make demo      five minutes from nothing to handwritten digits, in runs/demo"
 	@echo "make test      install what the tests need, and run them"
+	@echo "make docs      the documentation as a site, in site/"
 
 install: $(VENV)/.installed
 
@@ -29,6 +30,11 @@ test: $(VENV)/.testable
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[docs]"
+	$(BIN)/python docs/command_line.py
+	$(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache

@@ -18,16 +18,60 @@ from mulligan.core.version import __version__ as __version__
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-__all__ = ["DataOptions", "Run", "diagnose", "evaluate", "inspect", "load", "recipe", "recipes", "study", "train"]
+__all__ = [
+    "Order",
+    "Run",
+    "apply",
+    "compare",
+    "diagnose",
+    "differences",
+    "dry_run",
+    "edit",
+    "evaluate",
+    "inspect",
+    "invert",
+    "load",
+    "parts",
+    "recipe",
+    "recipes",
+    "sample",
+    "study",
+    "train",
+    "use",
+]
 
 if TYPE_CHECKING:
-    from mulligan.api import DataOptions, Run, diagnose, evaluate, inspect, load, recipe, recipes, study, train
+    from mulligan.api import (
+        Order,
+        Run,
+        apply,
+        compare,
+        diagnose,
+        differences,
+        dry_run,
+        edit,
+        evaluate,
+        inspect,
+        invert,
+        load,
+        parts,
+        recipe,
+        recipes,
+        sample,
+        study,
+        train,
+        use,
+    )
 
 
 def __getattr__(name: str) -> Any:
     # PEP 562: torch is imported when it is first needed, so that `mulligan --help` answers at once
     if name not in __all__:
-        raise AttributeError(f"module 'mulligan' has no attribute {name!r}")
+        raise AttributeError(f"module 'mulligan' has no attribute {name!r}; it has {', '.join(__all__)}")
     import mulligan.api as api
 
     return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,49 +1,52 @@
-"""What Mulligan does, as functions: the one floor that knows all the others."""
+"""What Mulligan does, as functions: everything that the command line does and more. `import mulligan as mg` has it.
 
+Parts of your own, and training loops of your own, import from `mulligan.kit`.
+"""
+
+from mulligan.latent import editing as edit
 from mulligan.latent.directions import Directions
-from mulligan.latent.editing import attribute, directions, interpolate, mix, move, truncate
-from mulligan.latent.finding import Finder, Inverted, Latents
-from mulligan.latent.inverting import Placed, invert
-from mulligan.latent.search import Search
+from mulligan.latent.finding import Inverted, LatentFinder, Latents
+from mulligan.latent.inverting import InvertedPhotos, invert
+from mulligan.latent.search import SearchSettings
 from mulligan.runs.build import recipe_named as recipe
 from mulligan.runs.choose import inspect
-from mulligan.runs.comparing import compare_models, evaluate
+from mulligan.runs.comparing import compare, evaluate
 from mulligan.runs.diagnosis import diagnose
-from mulligan.runs.recipes import compare, describe, recipes
-from mulligan.runs.run import Run
+from mulligan.runs.order import Order
+from mulligan.runs.parts import parts, use
+from mulligan.runs.recipes import describe, differences, recipes
+from mulligan.runs.run import Run, sample
 from mulligan.runs.run import Run as load
 from mulligan.runs.study import study
-from mulligan.runs.training import DataOptions, dry_run, train
+from mulligan.runs.training import dry_run, train
 from mulligan.translate.applying import Applied, apply
 
 __all__ = [
     "Applied",
-    "DataOptions",
     "Directions",
-    "Finder",
     "Inverted",
+    "InvertedPhotos",
+    "LatentFinder",
     "Latents",
-    "Placed",
+    "Order",
     "Run",
-    "Search",
+    "SearchSettings",
     "apply",
-    "attribute",
     "compare",
-    "compare_models",
     "describe",
     "diagnose",
-    "directions",
+    "differences",
     "dry_run",
+    "edit",
     "evaluate",
     "inspect",
-    "interpolate",
     "invert",
     "load",
-    "mix",
-    "move",
+    "parts",
     "recipe",
     "recipes",
+    "sample",
     "study",
     "train",
-    "truncate",
+    "use",
 ]

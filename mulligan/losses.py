@@ -21,16 +21,16 @@ def minimax() -> Loss:
 
 @losses.register()
 def nonsaturating() -> Loss:
-    """Cross-entropy where G minimises -log D(G(z)), whose gradient is strong when D wins (Goodfellow 2014, sec. 3)."""
+    """Cross-entropy where G minimises -log D(G(z)), whose gradient is strong while D wins (Goodfellow 2014, sec. 3)."""
     return Loss(d=_cross_entropy_d, g=lambda fake: F.softplus(-fake))
 
 
 @losses.register()
 def least_squares(
     *,
-    fake: float = 0.0,  # a: what D calls a generated image
-    real: float = 1.0,  # b: what D calls a real one
-    wanted: float = 1.0,  # c: what G wants D to call its own
+    fake: float = 0.0,  # a: D's target for generated samples
+    real: float = 1.0,  # b: D's target for real samples
+    wanted: float = 1.0,  # c: G's target for D's logits of generated samples
 ) -> Loss:
     """Half squared errors to the targets a, b, c (Mao 2017, arXiv 1611.04076, eq. 9)."""
     return Loss(
@@ -41,28 +41,28 @@ def least_squares(
 
 @losses.register()
 def hinge() -> Loss:
-    """D is content beyond a margin of 1 (Lim, Ye 2017, arXiv 1705.02894; Miyato 2018, arXiv 1802.05957, eq. 16-17)."""
+    """D gains nothing beyond a margin of 1 (Lim, Ye 2017, 1705.02894; Miyato 2018, arXiv 1802.05957, eq. 16-17)."""
     return Loss(d=lambda real, fake: F.relu(1 - real) + F.relu(1 + fake), g=lambda fake: -fake)
 
 
 @losses.register()
 def wasserstein() -> Loss:
-    """The earth mover's distance when D is the best 1-Lipschitz one (Arjovsky 2017, arXiv 1701.07875, eq. 2)."""
+    """An estimate of the earth mover's distance, where D is 1-Lipschitz (Arjovsky 2017, arXiv 1701.07875, eq. 2)."""
     return Loss(d=lambda real, fake: fake - real, g=lambda fake: -fake)
 
 
 @losses.register()
 def margin(
     *,
-    margin: float = 1.0,  # energy beyond which D leaves fakes alone
+    margin: float = 1.0,  # energy of fakes beyond which D gains nothing
 ) -> Loss:
-    """Of an energy, which is minus the logit: low on reals, up to the margin on fakes (Zhao 2017, arXiv 1609.03126)."""
+    """The logit is minus an energy: low on reals, up to the margin on fakes (Zhao 2017, arXiv 1609.03126)."""
     return Loss(d=lambda real, fake: -real + F.relu(margin + fake), g=lambda fake: -fake)
 
 
 @losses.register()
 def relativistic() -> Loss:
-    """Each real image against one fake, paired in order (RpGAN; Jolicoeur-Martineau 2018, arXiv 1807.00734)."""
+    """Each real sample against the fake of its row (RpGAN; Jolicoeur-Martineau 2018, arXiv 1807.00734)."""
     return Loss(
         d=lambda real, fake: F.softplus(fake - real), g=lambda real, fake: F.softplus(real - fake), g_sees_real=True
     )
@@ -70,7 +70,7 @@ def relativistic() -> Loss:
 
 @losses.register()
 def relativistic_average() -> Loss:
-    """Each image against the mean of the others, both ways (RaGAN; Jolicoeur-Martineau 2018, eq. 8-9)."""
+    """Each real against the mean of the fakes, and the reverse (RaGAN; Jolicoeur-Martineau 2018, eq. 8-9)."""
 
     def d(real: Tensor, fake: Tensor) -> Tensor:
         return F.softplus(fake.mean(0) - real) + F.softplus(fake - real.mean(0))

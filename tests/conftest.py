@@ -25,5 +25,5 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_grids() -> Iterator[None]:
     """Pictures of noise take longest to write of all that a run of a few steps does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mulligan.runs.plan.GRID", 4)
+        patch.setattr("mulligan.kinds.image.ImageSample.on_sheet", 4)
         yield

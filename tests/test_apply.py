@@ -1,4 +1,4 @@
-"""A trained model on photos of any size and kind, from the command line and from Python."""
+"""A trained model on photos of any size and format, from the command line and from Python."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from PIL import Image
 from torch import nn
 
 import mulligan.api as mg
-from mulligan.core.batch import Shown
+from mulligan.core.condition import Condition, ConditionSpec, Field
 from mulligan.core.errors import UserError
+from mulligan.kinds.image import ImageSample
 from mulligan.models.unet import Translator, UNetGenerator
 from mulligan.translate.tiles import applied, spans
 
@@ -46,7 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, colours: Path) -> dict[str, m
     }
     return {
         name: mg.train(
-            data, out=out / name, images=16, settings={**settings, **TINY}, quiet=True, features="random", guard="off"
+            data, out=out / name, samples=16, settings={**settings, **TINY}, quiet=True, features="random", guard="off"
         )
         for name, (data, settings) in kinds.items()
     }
@@ -85,7 +86,7 @@ def test_known_pixels_are_the_photos_bit_for_bit(
     assert (after[~known] != before[~known]).any()
 
 
-def test_several_samples_differ_in_the_hole_alone_and_are_repeatable(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+def test_several_samples_differ_only_in_the_hole_and_are_repeatable(runs: dict[str, mg.Run], tmp_path: Path) -> None:
     shot, mask = photo(tmp_path / "a.png", 40, 30), mask_for(tmp_path / "m.png", 40, 30)
     run = runs["inpaint"]
     with torch.no_grad():
@@ -127,24 +128,26 @@ def test_grey_and_colour(runs: dict[str, mg.Run], tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [UNetGenerator, Translator])
 @pytest.mark.parametrize("scale", [1, 2])
 def test_tiles_show_no_seams(make: type, scale: int) -> None:
-    """What is made in tiles differs from what is made whole by less than a grey level, where tiles meet too."""
+    """A result made in tiles differs from one made whole by less than a grey level, also where tiles meet."""
     torch.manual_seed(0)
     options = {"levels": 3, "kernel": 3, "std": 0.0} if make is UNetGenerator else {"blocks": 2, "std": 0.1}
-    G = make((3, 32, 32), 0, Shown(3), width=4, norm="none", residual=True, **options).eval()
+    spec = ConditionSpec((Field("image", (3, 32, 32), along="HW"),))
+    G = make(ImageSample(shape=(3, 32, 32)), spec, width=4, norm="none", residual=True, **options).eval()
     for net in (G.last, G.up) if make is UNetGenerator else ():
         for layer in net.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, std=0.1)
     shot = torch.randint(0, 256, (3, 900 // scale, 1100 // scale), dtype=torch.uint8)
 
-    def see(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        return nn.functional.interpolate(x, scale_factor=scale, mode="nearest")
+    def condition_for(x: torch.Tensor, mask: torch.Tensor | None) -> Condition:
+        return Condition({"image": nn.functional.interpolate(x, scale_factor=scale, mode="nearest")})
 
     made = [
-        applied(G, shot, None, see=see, z=torch.zeros(1, 0), scale=scale, whole=whole).float() for whole in (0, 1 << 30)
+        applied(G, shot, None, condition_for=condition_for, z=torch.zeros(1, 0), scale=scale, whole=whole).float()
+        for whole in (0, 1 << 30)
     ]
     assert made[0].shape == (3, 900 // scale * scale, 1100 // scale * scale)
-    plain = see(shot[None].float(), None)[0]
+    plain = condition_for(shot[None].float(), None)["image"][0]
     assert (made[1] - plain).abs().mean() > 2, "it does something"
     assert (made[0] - made[1]).abs().max() <= 1
 
@@ -165,16 +168,19 @@ def test_a_panorama_is_made_in_full(runs: dict[str, mg.Run], tmp_path: Path) -> 
 
 PEAK = """
 import torch
-from mulligan.core.batch import Shown
+from mulligan.core.condition import Condition, ConditionSpec, Field
 from mulligan.engine.memory import peak_memory
+from mulligan.kinds.image import ImageSample
 from mulligan.models.unet import UNetGenerator
 from mulligan.translate.tiles import TILE, WHOLE, applied
 
 torch.set_num_threads(1)
-G = UNetGenerator((1, 32, 32), 0, Shown(1), width=8, most=16, levels=2, kernel=3, norm="none").eval()
+SHAPE = (1, 32, 32)
+G = UNetGenerator(ImageSample(shape=SHAPE), ConditionSpec((Field("image", SHAPE, along="HW"),)), width=8, most=16,
+                  levels=2, kernel=3, norm="none").eval()
 def peak(width, whole=WHOLE):
-    made = applied(G, torch.zeros(1, 200, width, dtype=torch.uint8), None, see=lambda x, _: x, z=torch.zeros(1, 0),
-                   whole=whole)
+    made = applied(G, torch.zeros(1, 200, width, dtype=torch.uint8), None, z=torch.zeros(1, 0), whole=whole,
+                   condition_for=lambda x, _: Condition({"image": x}))
     assert made.shape == (1, 200, width)
     return peak_memory(torch.device("cpu")) >> 20
 print(peak(4 * TILE), peak(20_000), peak(20_000, 1 << 30))
@@ -183,16 +189,16 @@ print(peak(4 * TILE), peak(20_000), peak(20_000, 1 << 30))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a peak counts that of the process that started this one")
 def test_a_panorama_takes_the_memory_of_its_tiles() -> None:
-    """A process's peak in MB: not by what G keeps of 4 million pixels, as where it is made in one go."""
-    said = subprocess.run([sys.executable, "-c", PEAK], check=True, capture_output=True, text=True).stdout
-    few, tiles, whole = map(int, said.split())
+    """A process's peak in MB is not that of G's activations for 4 million pixels, as where it is made without tiles."""
+    done = subprocess.run([sys.executable, "-c", PEAK], check=True, capture_output=True, text=True)
+    few, tiles, whole = map(int, done.stdout.split())
     assert tiles - few < 100 < whole - tiles
 
 
 def test_what_tiles_would_not_fit_is_refused(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"task": "colour", "generator": {"name": "translator", "width": 4, "blocks": 1}}
     run = mg.train(
-        colours, out=tmp_path / "run", images=4, settings={**settings, "discriminator.width": 4, "batch": 4},
+        colours, out=tmp_path / "run", samples=4, settings={**settings, "discriminator.width": 4, "batch": 4},
         quiet=True, features="random", guard="off",
     )  # fmt: skip
     shot = photo(tmp_path / "shot.png", 20, 20, "L")
@@ -207,19 +213,19 @@ def test_bad_photos_do_not_stop_the_others(runs: dict[str, mg.Run], tmp_path: Pa
     photo(folder / "a.png", 8, 8)
     photo(folder / "a.jpg", 8, 8)
     photo(folder / "b.png", 9, 8)
-    (folder / "c.png").write_bytes(b"nothing of the sort")
+    (folder / "c.png").write_bytes(b"no image")
     mask = mask_for(tmp_path / "m.png", 8, 8)
     words = ["apply", runs["inpaint"].path, folder, tmp_path / "gone.png", "--mask", mask, "--out", tmp_path / "out"]
-    said = mulligan(*words, "--json", "--quiet")
-    assert said.returncode == 2
-    found = json.loads(said.stdout)
+    done = mulligan(*words, "--json", "--quiet")
+    assert done.returncode == 2
+    found = json.loads(done.stdout)
     assert [Path(each["photo"]).name for each in found["failed"]] == ["b.png", "c.png", "gone.png"]
-    assert found["photos"] == 2 and len(said.stderr.strip().splitlines()) == 3
-    assert "9x8" in said.stderr and "Traceback" not in said.stderr
+    assert found["photos"] == 2 and len(done.stderr.strip().splitlines()) == 3
+    assert "9x8" in done.stderr and "Traceback" not in done.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "a.png.png"]
 
 
-def test_an_input_is_never_written_over(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+def test_an_input_is_never_overwritten(runs: dict[str, mg.Run], tmp_path: Path) -> None:
     shot = photo(tmp_path / "a.png", 8, 8)
     before = shot.read_bytes()
     result = mg.apply(runs["superres"], [shot], tmp_path)
@@ -232,7 +238,7 @@ def test_an_input_is_never_written_over(runs: dict[str, mg.Run], tmp_path: Path)
 
 
 def test_nothing_that_is_read_or_made_is_lost(runs: dict[str, mg.Run], tmp_path: Path) -> None:
-    """Photos of one name get results of their own, masks are no more written over than photos, bad files are named."""
+    """Photos of one name get results of their own, neither masks nor photos are overwritten, bad files are named."""
     for folder in ("x", "y", "z"):
         photo(tmp_path / folder / "a.png", 8, 8)
     same = [tmp_path / folder / "a.png" for folder in ("x", "y", "z")]
@@ -248,7 +254,7 @@ def test_nothing_that_is_read_or_made_is_lost(runs: dict[str, mg.Run], tmp_path:
     assert result.photos == 1 and [Path(name).name for name, _ in result.failed] == ["empty.png"]
 
 
-def test_results_are_not_taken_for_photos(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+def test_results_are_not_read_as_photos(runs: dict[str, mg.Run], tmp_path: Path) -> None:
     photo(tmp_path / "in" / "a.jpg", 8, 8)
     with pytest.raises(UserError, match="folder of the photos"):
         mg.apply(runs["superres"], [tmp_path / "in"], tmp_path / "in")
@@ -273,7 +279,7 @@ def test_masks_of_a_folder_lie_as_photos_do(runs: dict[str, mg.Run], tmp_path: P
 def test_small_photos_of_one_size_go_together(
     runs: dict[str, mg.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As much as is fit for one go, and what comes of each is what comes of it alone, within a grey level."""
+    """As many at once as the limit of pixels allows; each result is that of its photo alone, within a grey level."""
     run, counts = runs["inpaint"], []
     with torch.no_grad():
         nn.init.normal_(run.G.noise.weight)
@@ -292,11 +298,11 @@ def test_small_photos_of_one_size_go_together(
     assert result.photos == 5 and counts == [8, 2]
     assert [path.name for path in result.written] == [f"{i}-{k}.png" for i in range(5) for k in (1, 2)]
     for path in result.written:
-        apart = pixels_of(path).astype(int) - pixels_of(tmp_path / "alone" / path.name)
-        assert np.abs(apart).max() <= 1
+        difference = pixels_of(path).astype(int) - pixels_of(tmp_path / "alone" / path.name)
+        assert np.abs(difference).max() <= 1
     assert (pixels_of(result.written[0]) != pixels_of(result.written[1])).any()
     counts.clear()
-    monkeypatch.setattr(sys.modules["mulligan.translate.applying"], "AT_ONCE", 3 * 8 * 12)
+    monkeypatch.setattr(sys.modules["mulligan.translate.applying"], "CPU_PIXELS", 3 * 8 * 12)
     assert mg.apply(run, [tmp_path / "in"], tmp_path / "out", **how).photos == 5 and max(counts) <= 3
     handle.remove()
 
@@ -309,11 +315,11 @@ def test_what_cannot_be_written_does_not_stop_the_others(runs: dict[str, mg.Run]
     assert [Path(name).name for name, _ in result.failed] == ["b.png"] and result.photos == 2
 
 
-def test_a_result_beyond_reason_is_refused(
+def test_a_result_that_is_too_large_is_refused(
     runs: dict[str, mg.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shot = photo(tmp_path / "a.png", 20, 10)
-    monkeypatch.setattr(sys.modules["mulligan.translate.applying"], "MOST", 4 * 199)
+    monkeypatch.setattr(sys.modules["mulligan.translate.applying"], "MAX_RESULT", 4 * 199)
     ((_, why),) = mg.apply(runs["superres"], [shot], tmp_path / "out").failed
     assert "40x20" in why and "crop" in why
 
@@ -337,7 +343,7 @@ def test_holes_may_be_painted_over_in_a_colour(runs: dict[str, mg.Run], tmp_path
         mg.apply(runs["inpaint"], [shot], tmp_path / "out", mask_colour="ff00ff", mask=tmp_path / "painted.png")
 
 
-def test_masks_that_are_none(runs: dict[str, mg.Run], tmp_path: Path) -> None:
+def test_missing_and_unusable_masks(runs: dict[str, mg.Run], tmp_path: Path) -> None:
     shot = photo(tmp_path / "a.png", 8, 8)
     Image.new("L", (8, 8)).save(tmp_path / "black.png")
     run = runs["inpaint"]
@@ -351,6 +357,17 @@ def test_masks_that_are_none(runs: dict[str, mg.Run], tmp_path: Path) -> None:
         mg.apply(run, [shot], tmp_path / "out")
     with pytest.raises(UserError, match="takes no --mask"):
         mg.apply(runs["colour"], [shot], tmp_path / "out", mask=tmp_path / "black.png")
+
+
+def test_only_runs_from_images_are_applied(runs: dict[str, mg.Run], colours: Path, tmp_path: Path) -> None:
+    quick = {"samples": 4, "settings": {"batch": 4}, "quiet": True, "guard": "off"}
+    points = mg.train("ring", out=tmp_path / "points", **quick)
+    noise = mg.train(colours, out=tmp_path / "noise", **{**quick, "settings": TINY, "features": "random"})
+    for run, complaint in ((points, "apply is for image samples"), (noise, "from nothing")):
+        with pytest.raises(UserError, match=complaint):
+            mg.apply(run, [photo(tmp_path / "a.png", 8, 8)], tmp_path / "out")
+    with pytest.raises(UserError, match="takes no --direction"):
+        mg.apply(runs["colour"], [tmp_path / "a.png"], tmp_path / "out", direction="a2b")
 
 
 def mulligan(*words: str | Path) -> subprocess.CompletedProcess:

@@ -20,9 +20,10 @@ from mulligan.cli import main
 from mulligan.core.batch import to_float
 from mulligan.core.errors import UserError
 from mulligan.data import open_data
+from mulligan.engine.loop import Stop
 from mulligan.models.coder import Coder, halvings_for
 from mulligan.runs import autoencoder as api
-from mulligan.runs.build import load_parts
+from mulligan.runs.parts import load_parts
 
 load_parts()
 CPU = torch.device("cpu")
@@ -34,7 +35,7 @@ def quiet(done: int, total: int) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def taught_briefly() -> Iterator[None]:
+def trained_briefly() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "STEPS", 100)
         yield
@@ -43,13 +44,13 @@ def taught_briefly() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Crosses of two colours on a third, RGB, 32 x 32: sharp edges, which a blur loses."""
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     images = np.empty((96, 32, 32, 3), np.uint8)
     for image in images:
-        image[:] = dice.integers(0, 100, 3)
+        image[:] = rng.integers(0, 100, 3)
         for axis in (0, 1):
-            at, wide = dice.integers(2, 26), dice.integers(2, 6)
-            image[(slice(at, at + wide), slice(None)) if axis else (slice(None), slice(at, at + wide))] = dice.integers(
+            at, wide = rng.integers(2, 26), rng.integers(2, 6)
+            image[(slice(at, at + wide), slice(None)) if axis else (slice(None), slice(at, at + wide))] = rng.integers(
                 120, 256, 3
             )
     path = tmp_path_factory.mktemp("shapes") / "shapes.npz"
@@ -58,40 +59,40 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(shapes: Path, taught_briefly: None) -> api.Coded:
-    return api.coded("self", open_data(shapes), CPU, progress=quiet)
+def made(shapes: Path, trained_briefly: None) -> api.Latents:
+    return api.latents_of("self", open_data(shapes), CPU, progress=quiet)
 
 
 def error(a: Tensor, b: Tensor) -> float:
     return F.mse_loss(a, b).item()
 
 
-def test_a_picture_comes_back_better_than_blurred(shapes: Path, made: api.Coded) -> None:
+def test_a_picture_comes_back_better_than_blurred(shapes: Path, made: api.Latents) -> None:
     data = open_data(shapes)
-    unseen = to_float(data.images(data.heldout))
-    again = made.autoencoder.decode(made.data.images(data.heldout))
+    unseen = to_float(data.records(data.heldout))
+    again = made.autoencoder.decode(made.data.records(data.heldout))
     blurred = F.interpolate(F.avg_pool2d(unseen, 2), scale_factor=2, mode="bilinear")
     assert again.shape == unseen.shape
     assert error(again, unseen) < 0.8 * error(blurred, unseen)
 
 
-def test_latents_are_centred_and_within_reach_of_tanh(shapes: Path, made: api.Coded) -> None:
+def test_latents_are_centred_and_within_reach_of_tanh(shapes: Path, made: api.Latents) -> None:
     data = open_data(shapes)
-    latents = made.data.images(data.train)
+    latents = made.data.records(data.train)
     assert latents.shape == (len(data.train), *made.data.shape) and made.data.shape == (4, 16, 16)
     assert latents.dtype == torch.float32 and latents.abs().max() <= 1
     assert latents.mean((0, 2, 3)).abs().max() < 0.02
     torch.testing.assert_close(latents.std((0, 2, 3)), torch.full((4,), 0.25), atol=0.03, rtol=0)
-    assert made.data.clipped == pytest.approx((latents.abs() >= 1).float().mean().item(), abs=1e-6)
-    assert made.data.clipped < 0.02 and "is clipped, pictures come back at " in str(made)
+    assert made.encoded.clipped == pytest.approx((latents.abs() >= 1).float().mean().item(), abs=1e-6)
+    assert made.encoded.clipped < 0.02 and "of their numbers are clipped, decoded pictures have a PSNR of " in str(made)
 
 
-def test_it_is_learnt_and_encoded_once(shapes: Path, made: api.Coded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_learnt_and_encoded_once(shapes: Path, made: api.Latents, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "learnt", lambda *_, **__: pytest.fail("it is in the cache"))
     monkeypatch.setattr(Coder, "encode", lambda *_: pytest.fail("they are in the cache"))
-    again = api.coded("self", open_data(shapes), CPU, progress=quiet)
+    again = api.latents_of("self", open_data(shapes), CPU, progress=quiet)
     assert again.stamp == made.stamp
-    assert torch.equal(again.data.images([3, 1]), made.data.images([3, 1]))
+    assert torch.equal(again.data.records([3, 1]), made.data.records([3, 1]))
 
 
 def test_images_alone_decide_what_it_learns(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,7 @@ def test_images_alone_decide_what_it_learns(shapes: Path, tmp_path: Path, monkey
     for seed in (1, 2):
         monkeypatch.setenv("MULLIGAN_CACHE", str(tmp_path / str(seed)))
         torch.manual_seed(seed)
-        stamps.add(api.coded("self", open_data(shapes), CPU, progress=quiet).stamp)
+        stamps.add(api.latents_of("self", open_data(shapes), CPU, progress=quiet).stamp)
     assert len(stamps) == 1
 
 
@@ -123,7 +124,7 @@ def test_one_that_has_learnt_nothing_is_not_used(shapes: Path, monkeypatch: pyte
         Coder, "decode", lambda self, latents: torch.zeros(len(latents), 3, 32, 32) + 0 * latents.mean()
     )
     with pytest.raises(UserError, match="has not learnt to bring these pictures back"):
-        api.coded("self", open_data(shapes), CPU, progress=quiet)
+        api.latents_of("self", open_data(shapes), CPU, progress=quiet)
 
 
 def weights_file(run: mg.Run) -> bytes:
@@ -131,21 +132,21 @@ def weights_file(run: mg.Run) -> bytes:
 
 
 def broken_after_a_step(data: Path, out: Path, order: dict) -> None:
-    def stop(host: object) -> bool:
-        return True
+    def stop(observer: object, state: object) -> Stop:
+        return Stop("interrupted", "asked to stop")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mulligan.runs.observer.Host.interrupted", stop)
+        patch.setattr("mulligan.runs.observer.RunObserver.pause", stop)
         mg.train(data, out=out, **order)
 
 
 @pytest.mark.parametrize("recipe", ["digits", "gat"])
-def test_a_run_breaks_resumes_and_samples(recipe: str, shapes: Path, tmp_path: Path, made: api.Coded) -> None:
+def test_a_run_breaks_resumes_and_samples(recipe: str, shapes: Path, tmp_path: Path, made: api.Latents) -> None:
     """The same bytes, also where the cache has been cleared in between: the run has all that it needs."""
     own = {"generator.patch": 4, "discriminator.patch": 4} if recipe == "gat" else {}
     order = {
-        "recipe": recipe, "images": 8, "settings": {**SMALL, **own}, "quiet": True, "features": "random",
-        "options": mg.DataOptions(autoencoder="self"),
+        "recipe": recipe, "samples": 8, "settings": {**SMALL, **own}, "quiet": True, "features": "random",
+        "autoencoder": "self",
     }  # fmt: skip
     whole = mg.train(shapes, out=tmp_path / "whole", **order)
     broken_after_a_step(shapes, tmp_path / "broken", order)
@@ -167,26 +168,26 @@ def test_a_run_breaks_resumes_and_samples(recipe: str, shapes: Path, tmp_path: P
     assert whole.evaluate(samples=20)["protocol"]["num_fake"] == 20
 
 
-def test_places_and_styles_are_those_of_g(shapes: Path, tmp_path: Path, made: api.Coded) -> None:
+def test_latent_spaces_and_styles_are_those_of_g(shapes: Path, tmp_path: Path, made: api.Latents) -> None:
     import mulligan.api as full
 
     small = {f"{side}.{name}": 8 for side in ("generator", "discriminator") for name in ("base", "most")}
     run = mg.train(
-        shapes, out=tmp_path / "run", recipe="stylegan2", images=8, quiet=True, features="random",
+        shapes, out=tmp_path / "run", recipe="stylegan2", samples=8, quiet=True, features="random",
         settings=small | {"batch": 4},
-        options=mg.DataOptions(autoencoder="self"),
+        autoencoder="self",
     )  # fmt: skip
     pictures = run.sample(2)
-    finder = full.Finder(run, search=full.Search(steps=2, starts=2, draws=4))
+    finder = full.LatentFinder(run, search=full.SearchSettings(steps=2, starts=2, draws=4))
     (found,) = finder(pictures)
-    assert finder.space.name == "w" and found.pictures.shape == pictures.shape
+    assert finder.space.name == "w" and found.images.shape == pictures.shape
 
 
-def test_a_changed_or_missing_file_is_named(shapes: Path, tmp_path: Path, made: api.Coded) -> None:
+def test_a_changed_or_missing_file_is_named(shapes: Path, tmp_path: Path, made: api.Latents) -> None:
     path = tmp_path / "run" / "autoencoder.safetensors"
     api.keep(path, "self", made)
     assert torch.equal(
-        api.read_kept(path, "self", CPU).decode(made.data.images([0])), made.autoencoder.decode(made.data.images([0]))
+        api.read_kept(path, "self", CPU).decode(made.data.records([0])), made.autoencoder.decode(made.data.records([0]))
     )
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(UserError, match=r"autoencoder\.safetensors: not a whole autoencoder"):
@@ -201,7 +202,7 @@ def test_a_changed_or_missing_file_is_named(shapes: Path, tmp_path: Path, made: 
     [
         ("SHAPES", ["--autoencoder", "slef"], "slef: no such folder; valid: self, or a folder with config.json"),
         ("SHAPES", ["--autoencoder", "."], r"has no config\.json; valid"),
-        ("ring", ["--autoencoder", "self"], "--autoencoder is for pictures"),
+        ("ring", ["--autoencoder", "self"], "--autoencoder is for image samples, and these are points of 2"),
         ("SHAPES", ["--autoencoder", "self", "--task", "denoise"], "task=denoise makes them from images"),
         ("SHAPES", ["--autoencoder", "self", "--size", "31"], "not possible from 31x31; try --size 32x32"),
         ("SHAPES", ["--autoencoder", "self", "--size", "28"], r"try --size 32x32 \(networks see latents, 2 times"),
@@ -227,7 +228,7 @@ def test_what_cannot_be_is_refused_in_a_line(
     ]
     monkeypatch.setattr(sys, "argv", words)
     monkeypatch.chdir(shapes.parent)
-    monkeypatch.setattr(api, "own", lambda *_: pytest.fail("was taught before it was refused"))
+    monkeypatch.setattr(api, "own", lambda *_: pytest.fail("was trained before it was refused"))
     with pytest.raises(SystemExit) as ended:
         main()
     (said,) = capsys.readouterr().err.strip().splitlines()
@@ -262,8 +263,8 @@ def published(tmp_path: Path) -> Callable[..., Path]:
 def test_a_folder_of_diffusers(published: Callable[..., Path], shapes: Path, tmp_path: Path) -> None:
     folder = published()
     order = {
-        "recipe": "digits", "images": 8, "settings": SMALL, "quiet": True, "features": "random",
-        "options": mg.DataOptions(autoencoder=str(folder)),
+        "recipe": "digits", "samples": 8, "settings": SMALL, "quiet": True, "features": "random",
+        "autoencoder": str(folder),
     }  # fmt: skip
     run = mg.train(shapes, out=tmp_path / "run", **order)
     assert run.sample(2).shape == (2, 3, 32, 32) and run.description["autoencoder"]["shape"] == [4, 16, 16]
@@ -272,9 +273,9 @@ def test_a_folder_of_diffusers(published: Callable[..., Path], shapes: Path, tmp
     assert (run.folder.autoencoder).stat().st_size < 2_000, "weights of others are not copied"
 
     with pytest.raises(UserError, match="takes pictures of 3 channels, not 1"):
-        mg.train(shapes, out=tmp_path / "x", **order | {"options": mg.DataOptions(autoencoder=str(folder), channels=1)})
+        mg.train(shapes, out=tmp_path / "x", **order, read={"channels": 1})
     with pytest.raises(UserError, match=r"multiples of 2, not 31x31; try --size 32x32"):
-        mg.train(shapes, out=tmp_path / "x", **order | {"options": mg.DataOptions(autoencoder=str(folder), size=31)})
+        mg.train(shapes, out=tmp_path / "x", **order, read={"size": 31})
 
     weights = folder / "diffusion_pytorch_model.safetensors"
     weights.rename(folder / "away")
@@ -301,4 +302,4 @@ def test_a_missing_library_names_its_extra(shapes: Path, tmp_path: Path) -> None
     for name in ("config.json", "diffusion_pytorch_model.safetensors"):
         (tmp_path / name).write_text("{}")
     with pytest.raises(UserError, match=r"pip install 'mulligan\[latent\]'"):
-        mg.train(shapes, out=tmp_path / "run", quiet=True, options=mg.DataOptions(autoencoder=str(tmp_path)))
+        mg.train(shapes, out=tmp_path / "run", quiet=True, autoencoder=str(tmp_path))

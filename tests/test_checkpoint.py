@@ -106,7 +106,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(tmp_path: Path, monkey
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00-000000001.json", "step-00-000000001.safetensors"]
 
 
-def test_drafts_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
+def test_temporary_files_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".step-00-000000001.safetensors.77.tmp").write_bytes(b"half")
     checkpoint.sweep(tmp_path)
     assert not list(tmp_path.iterdir())
@@ -120,4 +120,13 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 def test_the_proof_is_json(tmp_path: Path) -> None:
     checkpoint.write(tmp_path, "a", TENSORS, {"step": 3})
-    assert set(json.loads((tmp_path / "a.json").read_text())) == {"digest", "step"}
+    assert set(json.loads((tmp_path / "a.json").read_text())) == {"digest", "format", "step"}
+
+
+def test_what_an_older_version_wrote_has_the_names_of_this_one(tmp_path: Path) -> None:
+    checkpoint.write(tmp_path, "a", TENSORS, {"step": 3, "images": 24, "moved": 0.1, "goods": [{"images": 8}]})
+    proof = json.loads((tmp_path / "a.json").read_text())
+    del proof["format"]
+    (tmp_path / "a.json").write_text(json.dumps(proof))
+    state = checkpoint.read(tmp_path / "a.safetensors").state
+    assert state == {"step": 3, "samples": 24, "strength_offset": 0.1, "restore_points": [{"samples": 8}]}

@@ -47,7 +47,7 @@ def test_digits(digits, parsed):
     assert (digits.name, digits.shape, digits.count) == ("digits", (1, 28, 28), 5000)
     assert digits.classes == list("0123456789") and digits.class_counts == [500] * 10
     pixels, labels = parsed
-    images = digits.images(np.arange(5000))
+    images = digits.records(np.arange(5000))
     assert images.dtype == torch.uint8 and images.is_contiguous(memory_format=torch.channels_last)
     assert (
         np.array_equal(images.flatten(1).numpy(), pixels) and digits.label_of(range(5000)).tolist() == labels.tolist()
@@ -67,8 +67,8 @@ def test_near_misses_of_digits(name):
 def test_indices_beyond_the_data(digits):
     for bad in ([5000], [-1]):
         with pytest.raises(IndexError):
-            digits.images(bad)
-    assert digits.images([]).shape == (0, 1, 28, 28)
+            digits.records(bad)
+    assert digits.records([]).shape == (0, 1, 28, 28)
 
 
 # npz
@@ -78,7 +78,7 @@ def test_npz(opened, tmp_path):
     labels = np.arange(40) % 3 * 5
     np.savez(tmp_path / "x.npz", images=IMAGES, labels=labels)
     data = opened(tmp_path / "x.npz")
-    assert np.array_equal(data.images(range(40)).squeeze(1).numpy(), IMAGES) and data.shape == (1, 6, 5)
+    assert np.array_equal(data.records(range(40)).squeeze(1).numpy(), IMAGES) and data.shape == (1, 6, 5)
     assert data.classes == ["0", "5", "10"] and data.labels.tolist() == (np.arange(40) % 3).tolist()
     assert data.checkup.as_dict() == opened(tmp_path / "x.npz", labels=True).checkup.as_dict()
     np.savez_compressed(tmp_path / "y.npz", images=IMAGES[..., None], labels=labels)
@@ -90,7 +90,7 @@ def test_npz(opened, tmp_path):
 def test_npz_brought_to_another_size_and_colour(opened, tmp_path):
     np.savez(tmp_path / "x.npz", images=np.full((3, 6, 6, 3), [200, 100, 50], np.uint8))
     data = opened(tmp_path / "x.npz", size=(4, 8), channels=1)
-    assert data.shape == (1, 4, 8) and (data.images(range(3)) == 124).all() and data.checkup.constant == 3
+    assert data.shape == (1, 4, 8) and (data.records(range(3)) == 124).all() and data.checkup.found["constant"] == 3
 
 
 def test_string_labels_and_no_labels(opened, tmp_path):
@@ -167,7 +167,7 @@ def test_idx_and_the_labels_beside_it(opened, tmp_path):
         (folder / "train-labels-idx1-ubyte").write_bytes(idx(labels))
         for path in (folder, folder / f"train-images-idx3-ubyte{end}"):
             data = opened(path)
-            assert np.array_equal(data.images(range(40)).squeeze(1).numpy(), IMAGES)
+            assert np.array_equal(data.records(range(40)).squeeze(1).numpy(), IMAGES)
             assert data.classes == ["3", "4"] and data.labels.tolist() == [0, 1] * 20
         assert opened(folder / f"t10k-images-idx3-ubyte{end}").count == 5
 
@@ -181,8 +181,8 @@ def test_idx_and_the_labels_beside_it(opened, tmp_path):
         (gzip.compress(idx(IMAGES))[:-20], None, "cannot be read"),
         (idx(IMAGES[:, :0]), None, "holds no images"),
         (bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**31, 20_000, 20_000), None, "at most 100,000,000"),
-        (idx(IMAGES), idx(np.zeros(39, np.uint8)), "39 labels for the 40 images"),
-        (idx(IMAGES), idx(np.zeros(40, np.uint8))[:-1], "or cut off"),
+        (idx(IMAGES), idx(np.zeros(39, np.uint8)), "39 labels for 40 images"),
+        (idx(IMAGES), idx(np.zeros(40, np.uint8))[:-1], "or it is cut off"),
         (idx(IMAGES), idx(IMAGES), "1 axes"),
     ],
 )

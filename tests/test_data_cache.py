@@ -64,7 +64,7 @@ def test_a_file_of_a_folder_changes_and_keeps_its_size(tmp_path):
     for grey in (10, 200):
         Image.new("L", (4, 4), grey).save(path)
         os.utime(path, ns=(grey, grey))
-        assert (open_data(path.parent, cache=tmp_path / "cache").images([0]) == grey).all()
+        assert (open_data(path.parent, cache=tmp_path / "cache").records([0]) == grey).all()
 
 
 def test_where_the_cache_is(tmp_path, monkeypatch):
@@ -91,14 +91,14 @@ def test_a_cache_that_somebody_damaged_is_made_anew(tmp_path, damage):
             (folder / damage).unlink()
     again = open_data(path, cache=root)
     assert again.fingerprint == first.fingerprint
-    assert np.array_equal(again.images(range(300)), np.load(path)["images"][:, None])
+    assert np.array_equal(again.records(range(300)), np.load(path)["images"][:, None])
 
 
 def test_cut_short_while_in_use(tmp_path):
     data = open_data(npz(tmp_path / "x.npz"), cache=tmp_path / "cache")
     os.truncate(next((tmp_path / "cache").rglob("pixels.u8")), 100)
     with pytest.raises(OSError, match="cut short"):
-        data.images([200])
+        data.records([200])
 
 
 def test_two_processes_at_once_decode_once(tmp_path):
@@ -113,7 +113,7 @@ def test_two_processes_at_once_decode_once(tmp_path):
             time.sleep(0.01)
         calls = []
         data = open_data(path, cache=pathlib.Path(root), progress=lambda *done: (calls.append(done), time.sleep(0.1)))
-        print(data.fingerprint, len(calls) > 0, int(data.images(range(3000)).sum()))
+        print(data.fingerprint, len(calls) > 0, int(data.records(range(3000)).sum()))
     """
     both = [python(code, path, tmp_path / "cache", ready, me) for me in "ab"]
     said = [process.communicate(timeout=60)[0].split() for process in both]
@@ -142,7 +142,7 @@ def test_kill_half_way(tmp_path):
     open_data(npz(tmp_path / "z.npz"), cache=root)
     assert ".draft" not in names(root)  # a dead one's is swept by whoever comes next
     data = open_data(path, cache=root)
-    assert np.array_equal(data.images(range(3000)), np.load(path)["images"][:, None])
+    assert np.array_equal(data.records(range(3000)), np.load(path)["images"][:, None])
 
 
 def test_interrupted_half_way(tmp_path):
@@ -157,7 +157,7 @@ def test_interrupted_half_way(tmp_path):
 
 def test_a_cache_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"file/cache: the data cache cannot be written .* MULLIGAN_CACHE"):
+    with pytest.raises(UserError, match=r"file/cache: cannot write the data cache .* MULLIGAN_CACHE"):
         open_data(npz(tmp_path / "x.npz"), cache=tmp_path / "file" / "cache")
 
 
@@ -169,7 +169,7 @@ def test_a_read_only_cache(tmp_path):
         pytest.skip("this user may write everywhere")
     try:
         assert open_data(path, cache=root).count == 300  # what is there is used
-        with pytest.raises(UserError, match=r"cannot be written \(permission denied\); set MULLIGAN_CACHE"):
+        with pytest.raises(UserError, match=r"cannot write the data cache \(permission denied\); set MULLIGAN_CACHE"):
             open_data(path, cache=root, size=4)
     finally:
         root.chmod(0o700)
@@ -190,7 +190,7 @@ def test_a_disk_that_fills_up(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # writing beyond fails, as on a full disk
     try:
-        with pytest.raises(UserError, match="the data cache cannot be written"):
+        with pytest.raises(UserError, match="cannot write the data cache"):
             open_data(path, cache=root)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -207,7 +207,7 @@ def test_memory_is_flat(tmp_path):
             data = open_data(path, cache=pathlib.Path(sys.argv[1]))
             order = np.random.default_rng(0).permutation(data.count)
             for start in range(0, data.count, 256):
-                data.images(order[start:start + 256])
+                data.records(order[start:start + 256])
             peak = re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())
             print(int(peak[1]) / 1024)  # getrusage would give at least what our parent had when it started us
     """
@@ -218,5 +218,5 @@ def test_memory_is_flat(tmp_path):
 def test_reading_is_fast_enough(tmp_path):
     data = open_data(npz(tmp_path / "x.npz", 5_000, 28), cache=tmp_path / "cache")
     start = time.process_time()
-    data.images(np.random.default_rng(0).permutation(5_000))
+    data.records(np.random.default_rng(0).permutation(5_000))
     assert time.process_time() - start < 0.5  # about 3 microseconds an image; this allows 100

@@ -1,4 +1,4 @@
-"""Filters against scipy, and the filtered activation against doing it slowly and by the book."""
+"""Filters against scipy, and the filtered activation against a slow reference."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_lowpass_is_scipys(taps: int, cutoff: float, half_width: float, rate: 
     assert kaiser_beta(taps, half_width, rate) == pytest.approx(beta)
 
 
-def test_a_radial_lowpass_is_a_jinc_and_alike_in_every_direction() -> None:
+def test_a_radial_lowpass_is_an_isotropic_jinc() -> None:
     taps, cutoff, half_width, rate = 24, 6.0, 4.0, 64.0
     kernel = lowpass(taps, cutoff, half_width, rate, radial=True).numpy()
     x = (np.arange(taps) - (taps - 1) / 2) / rate
@@ -46,7 +46,7 @@ def test_a_radial_lowpass_is_a_jinc_and_alike_in_every_direction() -> None:
 
 
 def slowly(x: np.ndarray, before: Band, after: Band, radial: bool) -> np.ndarray:
-    """One channel, (h, w): zeros between samples, whole convolutions in float64, samples by their places."""
+    """One channel, (h, w): zeros between samples, full convolutions in float64, samples by their positions."""
     rate = 2 * max(before.rate, after.rate)
     up, down = int(rate / before.rate), int(rate / after.rate)
     rise = lowpass(6 * up, before.cutoff, before.half_width, rate).numpy() * up
@@ -63,12 +63,12 @@ def slowly(x: np.ndarray, before: Band, after: Band, radial: bool) -> np.ndarray
     # two filters of even lengths move everything by (6 up - 1) / 2 + (6 down - 1) / 2
     out = np.zeros(after.grid)
     for index in np.ndindex(*after.grid):
-        place = []
+        position = []
         for i, a, b in zip(index, before.grid, after.grid, strict=True):
             centred = (i + 0.5 - b / 2) * down  # in fine samples, from the middle
-            place.append(centred + a / 2 * up - 0.5 + (6 * up - 1) / 2 + (6 * down - 1) / 2 - (up - 1) / 2)
-        assert np.allclose(place, np.round(place))
-        out[index] = smooth[tuple(round(p) for p in place)]
+            position.append(centred + a / 2 * up - 0.5 + (6 * up - 1) / 2 + (6 * down - 1) / 2 - (up - 1) / 2)
+        assert np.allclose(position, np.round(position))
+        out[index] = smooth[tuple(round(p) for p in position)]
     return out
 
 
@@ -83,7 +83,7 @@ def slowly(x: np.ndarray, before: Band, after: Band, radial: bool) -> np.ndarray
     ],
     ids=str,
 )
-def test_filtered_activation_is_what_it_says(before: Band, after: Band, radial: bool) -> None:
+def test_filtered_activation_is_the_slow_reference(before: Band, after: Band, radial: bool) -> None:
     x = torch.randn(2, 3, *before.grid)
     y = FilteredAct(before, after, radial=radial)(x)
     assert y.shape == (2, 3, *after.grid)
@@ -99,7 +99,7 @@ def test_gradients_of_a_filtered_activation() -> None:
 
 
 def wave(band: Band, shift: float) -> torch.Tensor:
-    """A few waves below the cutoff, on a grid, moved to the right by `shift` units of length: (1, 1, h, w)."""
+    """A few waves below the cutoff, on a grid, shifted to the right by `shift` units of length: (1, 1, h, w)."""
     rows, columns = ((torch.arange(n, dtype=torch.float64) + 0.5 - n / 2) / band.rate for n in band.grid)
     waves = [(0.9, 0.5, 0.1), (-0.4, 0.9, 0.3), (0.6, -0.7, 0.7), (0.1, 0.2, 0.4)]
     made = [
@@ -109,22 +109,22 @@ def wave(band: Band, shift: float) -> torch.Tensor:
     return sum(made)[None, None]
 
 
-def test_a_batch_goes_through_in_parts_that_a_cache_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_processed_in_parts_that_fit_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x = FilteredAct(Band(2, 2, 8, (6, 5)), Band(2, 2, 8, (4, 5))), torch.randn(5, 2, 6, 5, requires_grad=True)
     whole = layer(x)
     (slope,) = torch.autograd.grad(whole.square().sum(), x)
-    seen = []
-    monkeypatch.setattr(filters, "CACHED", 2 * (2 * 6 * 5) * 4)  # the fine grids of two
+    sizes = []
+    monkeypatch.setattr(filters, "CACHED", 2 * (2 * 6 * 5) * 4)  # the fine grids of two samples
     monkeypatch.setattr(
-        layer, "_filtered", lambda some, filtered=layer._filtered: seen.append(len(some)) or filtered(some)
+        layer, "_filtered", lambda some, filtered=layer._filtered: sizes.append(len(some)) or filtered(some)
     )
     parted = layer(x)
-    assert seen == [2, 2, 1]
+    assert sizes == [2, 2, 1]
     torch.testing.assert_close(parted, whole)
     torch.testing.assert_close(torch.autograd.grad(parted.square().sum(), x)[0], slope)
 
 
-def test_a_filtered_activation_commutes_with_moves_of_less_than_a_sample() -> None:
+def test_a_filtered_activation_commutes_with_shifts_of_less_than_a_sample() -> None:
     band = Band(3, 5, 16, (40, 40))
     layer = FilteredAct(band, band).double()
 
@@ -135,21 +135,21 @@ def test_a_filtered_activation_commutes_with_moves_of_less_than_a_sample() -> No
         return act(wave(band, shift))[:, :, 8:-8, 8:-8]
 
     def decibels(of) -> float:
-        """How well what is made of a moved wave, sampled at half samples, is what is made of the wave, moved."""
-        still, moved = of(0.0), of(0.5 / 16)
-        n = still.shape[-1]
-        places = (torch.arange(n, dtype=torch.float64) - 0.5)[:, None] - torch.arange(n, dtype=torch.float64)
-        taps = torch.sinc(places) * torch.special.i0(8 * (1 - (places / 10).square()).clamp(min=0).sqrt())
-        taps = torch.where(places.abs() < 10, taps, 0.0)
+        """PSNR of the output for a wave shifted by half a sample, against the output for the wave, then shifted."""
+        straight, shifted = of(0.0), of(0.5 / 16)
+        n = straight.shape[-1]
+        offsets = (torch.arange(n, dtype=torch.float64) - 0.5)[:, None] - torch.arange(n, dtype=torch.float64)
+        taps = torch.sinc(offsets) * torch.special.i0(8 * (1 - (offsets / 10).square()).clamp(min=0).sqrt())
+        taps = torch.where(offsets.abs() < 10, taps, 0.0)
         taps = taps / taps.sum(1, keepdim=True)
         inside = slice(11, -11)
-        error = (still @ taps.T - moved)[..., inside].square().mean() / still.var()
+        error = (straight @ taps.T - shifted)[..., inside].square().mean() / straight.var()
         return -10 * error.log10().item()
 
     assert decibels(filtered) > 45 > 30 > decibels(plain)
 
 
-def test_padding_is_zeros_and_the_grids_share_a_centre() -> None:
+def test_padding_is_zeros_and_the_grids_have_one_centre() -> None:
     before, after = Band(3, 4, 14, (20, 20)), Band(5, 9, 28, (12, 16))
     layer = FilteredAct(before, after)
     x = torch.randn(1, 1, 20, 20)

@@ -17,7 +17,7 @@ FLOORS = {
     "measure": 4,
     "runs": 5,
     "latent": 6, "translate": 6,
-    "api": 7,
+    "api": 7, "kit": 7,
     "cli": 8, "__main__": 9,
 }  # fmt: skip
 ONLY = {"engine": {"core"}, "report": {"core"}, "cli": {"api", "core"}}

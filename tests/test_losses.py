@@ -1,4 +1,4 @@
-"""Every loss against values and gradients worked out by hand."""
+"""Every loss against values and gradients computed by hand."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BY_HAND = {
         -(1 - sigmoid(-2.0)),
     ),
     "margin": (-0.7 + 0.0, -1.0, 0.0, 1.3, -1.0),  # an energy of 1.3 is beyond the margin
-    "relativistic-average": (  # of one image, whose mean is itself: both halves are the same
+    "relativistic-average": (  # of one sample, whose mean is itself: both halves are the same
         -2 * log_sigmoid(2.0),
         -2 * (1 - sigmoid(2.0)),
         2 * (1 - sigmoid(2.0)),
@@ -80,7 +80,7 @@ def test_extreme_logits_stay_finite_one_number_each(name: str, extreme: float) -
             assert grad is None or grad.isfinite().all()
 
 
-def test_hinge_is_content_beyond_its_margin() -> None:
+def test_hinge_is_zero_beyond_its_margin() -> None:
     loss = losses["hinge"]()
     assert loss.d(torch.tensor([1.5]), torch.tensor([-1.5])).item() == 0
     assert loss.d(torch.tensor([-1.0]), torch.tensor([2.0])).item() == 5

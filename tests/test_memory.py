@@ -1,4 +1,4 @@
-"""Memory: what training takes is foreseen, and what is not there is said in one line."""
+"""Memory: what training takes is estimated, and what is missing is said in one line."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import mulligan.api as mg
+import mulligan as mg
 from mulligan.core.errors import UserError
 from mulligan.data import open_data
 from mulligan.engine import memory
+from mulligan.engine.device import DeviceSetting
 from mulligan.engine.loop import State, play_step
-from mulligan.engine.memory import least_memory, memory_told, peak_memory
+from mulligan.engine.memory import explain_full_memory, least_memory, peak_memory
 from mulligan.runs.build import build_game, recipe_named
 
 CPU = torch.device("cpu")
@@ -21,7 +22,7 @@ CPU = torch.device("cpu")
 
 def a_game(recipe: str, **settings: object):
     recipe = recipe_named(recipe).with_set({path.replace("__", "."): value for path, value in settings.items()})
-    return build_game(recipe, open_data("digits"), seed=0, device=CPU, precision="fp32")
+    return build_game(recipe, open_data("digits"), seed=0, setting=DeviceSetting(CPU))
 
 
 def test_a_pass_takes_memory_by_the_sample() -> None:
@@ -38,12 +39,12 @@ def test_a_dense_layer_is_counted_by_hand() -> None:
     weights = [sum(each.nbytes for each in net.parameters()) for net in (game.g.net, game.d.net)]
     assert least - passing == 5 * weights[0] + 4 * weights[1]
     noise = game.z_shape[0]
-    floats = noise + 7 + 784 + 5  # what each layer was shown, and the ends of G
+    floats = noise + 7 + 784 + 5  # the input of each layer, and the output of G
     assert 4 * 64 * floats <= passing <= 2 * 4 * 64 * floats
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read the way of Linux")
-def test_what_is_foreseen_is_no_more_than_what_is_taken() -> None:
+def test_the_estimate_is_no_more_than_what_is_taken() -> None:
     game = a_game("r3gan")
     least, _ = least_memory(game)
     before = peak_memory(CPU)
@@ -52,9 +53,9 @@ def test_what_is_foreseen_is_no_more_than_what_is_taken() -> None:
 
 
 def test_too_large_a_recipe_is_refused_before_it_is_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    order = {"recipe": "r3gan", "images": 64, "out": tmp_path / "run", "quiet": True, "features": "random"}
+    order = {"recipe": "r3gan", "samples": 64, "out": tmp_path / "run", "quiet": True, "features": "random"}
     monkeypatch.setattr(memory, "memory_size", lambda device: 200 << 20)
-    with pytest.raises(UserError, match=r"GB of memory at the least.* give --set accumulate=\d+") as refused:
+    with pytest.raises(UserError, match=r"GB of memory at least.* give --set accumulate=\d+") as refused:
         mg.train("digits", **order)
     assert "\n" not in str(refused.value) and not (tmp_path / "run").exists()
     monkeypatch.setattr(memory, "memory_size", lambda device: 4 << 20)
@@ -66,13 +67,13 @@ def test_too_large_a_recipe_is_refused_before_it_is_played(tmp_path: Path, monke
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
 def test_memory_that_runs_out_is_said_in_one_line(error: Exception) -> None:
-    with pytest.raises(UserError, match="is full; --set accumulate=2"), memory_told():
+    with pytest.raises(UserError, match="is full; --set accumulate=2"), explain_full_memory():
         raise error
-    with pytest.raises(RuntimeError, match="another"), memory_told():
+    with pytest.raises(RuntimeError, match="another"), explain_full_memory():
         raise RuntimeError("another")
 
 
 def test_batch_norm_of_a_single_sample_is_refused(tmp_path: Path) -> None:
     settings = {"batch": 8, "accumulate": 8}
-    with pytest.raises(UserError, match="batch norm wants more than 1 sample at a time"):
-        mg.train("digits", recipe="dcgan", settings=settings, images=64, out=tmp_path / "run", quiet=True)
+    with pytest.raises(UserError, match="batch norm needs more than 1 sample at a time"):
+        mg.train("digits", recipe="dcgan", settings=settings, samples=64, out=tmp_path / "run", quiet=True)

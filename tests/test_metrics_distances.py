@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mulligan.core.errors import UserError
-from mulligan.metrics import distances, pairs
+from mulligan.metrics import distances, pairwise
 from mulligan.metrics.distances import (
     by_class,
     frechet_distance,
@@ -33,7 +33,7 @@ def normal(n: int, d: int, seed: int) -> Tensor:
 
 
 class Given(nn.Module):
-    """A 'feature net' for torchmetrics that hands on features."""
+    """A 'feature net' for torchmetrics that returns its input."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ def test_fid_with_dead_features_and_one_dimension():
     assert frechet_distance(line, line * 3) == pytest.approx(4 * (line.var() + line.mean() ** 2).item(), rel=1e-9)
 
 
-def test_fid_from_kept_moments():
+def test_fid_from_stored_moments():
     real, fake = normal(50, 8, 7), normal(60, 8, 8)
     assert frechet_from_moments(moments(real), moments(fake)) == frechet_distance(real, fake)
 
@@ -127,7 +127,7 @@ def test_kid_far_from_the_origin_keeps_its_digits():
 
 def test_kid_of_many_is_the_mean_over_parts(monkeypatch: pytest.MonkeyPatch):
     real, fake = normal(70, 8, 0), normal(90, 8, 1) * 1.2
-    monkeypatch.setattr(distances, "TOGETHER", 30)
+    monkeypatch.setattr(distances, "KID_PART", 30)
     in_parts = [kernel_distance(real[part::3], fake[part::3]) for part in range(3)]
     value, error = kernel_distance(real, fake)
     assert value == pytest.approx(sum(each for each, _ in in_parts) / 3, rel=1e-6)
@@ -176,7 +176,7 @@ def naive(real: np.ndarray, fake: np.ndarray, k: int) -> dict[str, float]:
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_neighbours_are_the_naive_ones(k: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pairs, "SIDE", 7)  # small tiles, so that there are several
+    monkeypatch.setattr(pairwise, "SIDE", 7)  # small tiles, so that there are several
     real, fake = normal(150, 6, 0), normal(90, 6, 1) * 0.9 + 0.2
     expected = naive(real.double().numpy(), fake.double().numpy(), k)
     assert precision_recall_density_coverage(real, fake, k=k) == pytest.approx(expected, abs=1e-12)
@@ -186,7 +186,7 @@ def test_neighbours_are_the_naive_ones(k: int, monkeypatch: pytest.MonkeyPatch):
 def test_tiles_do_not_change_numbers(monkeypatch: pytest.MonkeyPatch):
     real, fake = normal(300, 8, 2), normal(200, 8, 3)
     whole = measure(real, fake)
-    monkeypatch.setattr(pairs, "SIDE", 37)
+    monkeypatch.setattr(pairwise, "SIDE", 37)
     assert measure(real, fake) == pytest.approx(whole, rel=1e-7)  # KID's products are float32
 
 
@@ -234,8 +234,8 @@ def test_duplicates_are_at_distance_zero():
     copies = precision_recall_density_coverage(real, real[:40])
     assert copies["precision"] == copies["recall"] == copies["coverage"] == 1
     assert copies["density"] == pytest.approx(10 / 5)
-    beside = precision_recall_density_coverage(real, real[:40] + 0.1)
-    assert beside["precision"] == beside["coverage"] == 0
+    near_copies = precision_recall_density_coverage(real, real[:40] + 0.1)
+    assert near_copies["precision"] == near_copies["coverage"] == 0
 
 
 def test_features_far_from_the_origin_keep_their_neighbours():
@@ -244,7 +244,7 @@ def test_features_far_from_the_origin_keep_their_neighbours():
     assert precision_recall_density_coverage(real + 4096, fake + 4096) == near  # exact in float32
 
 
-BESIDE = {
+SETS = {
     "alike": (normal(150, 32, 0), normal(90, 32, 1) * 0.9),
     "long tails": (normal(150, 32, 2) * normal(150, 1, 3).exp(), normal(90, 32, 4) * normal(90, 1, 5).exp()),
     "repeated": (normal(15, 32, 6).repeat(10, 1), torch.cat([normal(15, 32, 6)[:5].repeat(9, 1), normal(45, 32, 7)])),
@@ -257,15 +257,17 @@ BESIDE = {
 
 
 @pytest.mark.parametrize("allowed", ["highest", "medium"])
-@pytest.mark.parametrize("name", BESIDE)
-def test_what_float32_leaves_open_is_decided_in_float64(name: str, allowed: str, monkeypatch: pytest.MonkeyPatch):
-    """Neighbours are float64's: where float32 tells all apart, where it tells none, and where there are many ties."""
-    monkeypatch.setattr(pairs, "SIDE", 40)
+@pytest.mark.parametrize("name", SETS)
+def test_pairs_that_float32_cannot_decide_are_computed_in_float64(
+    name: str, allowed: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Neighbours are those of float64: where float32 decides all pairs, where it decides none, and with many ties."""
+    monkeypatch.setattr(pairwise, "SIDE", 40)
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: allowed)  # as if products were that rough
-    points, queries = BESIDE[name]
+    points, queries = SETS[name]
     between = torch.cdist(queries.double(), points.double(), compute_mode="donot_use_mm_for_euclid_dist")
     expected = between.topk(5, largest=False).values
-    found, which = pairs.nearest(queries, points, 5)
+    found, which = pairwise.nearest(queries, points, 5)
     size = (points.double() - points.double().mean(0)).norm(dim=1).max().item()
     assert torch.allclose(found, expected, rtol=1e-9, atol=2e-7 * size)  # the root of float64's rounding
     assert torch.allclose(between.gather(1, which), found, rtol=1e-9, atol=2e-7 * size)
@@ -274,12 +276,12 @@ def test_what_float32_leaves_open_is_decided_in_float64(name: str, allowed: str,
         assert shares == pytest.approx(naive(points.double().numpy(), queries.double().numpy(), 3), abs=1e-12)
 
 
-@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("name", SETS)
 def test_float32_is_never_above_the_truth_and_never_far_below(name: str):
-    x, y = pairs.together(*BESIDE[name])
-    tile = pairs.Tile(y, slice(0, 90), x, slice(0, 150))
-    below = pairs.products(y, slice(0, 90), x, slice(0, 150)) - tile.floors
-    assert below.min() >= -1e-15 and below.max() <= tile.most
+    x, y = pairwise.centred(*SETS[name])
+    tile = pairwise.Tile(y, slice(0, 90), x, slice(0, 150))
+    below = pairwise.products(y, slice(0, 90), x, slice(0, 150)) - tile.lower
+    assert below.min() >= -1e-15 and below.max() <= tile.gap
 
 
 # --- what they share
@@ -295,18 +297,18 @@ def test_measure_gives_what_is_asked():
 
 
 @pytest.mark.parametrize(
-    ("real", "fake", "says"),
+    ("real", "fake", "message"),
     [
-        (torch.zeros(9, 3), torch.zeros(1, 3), "FID needs at least 2 images; fake has 1"),
-        (torch.zeros(5, 3), torch.zeros(9, 3), "k=5 needs at least 6 images; real has 5"),
+        (torch.zeros(9, 3), torch.zeros(1, 3), "FID needs at least 2 samples; fake has 1"),
+        (torch.zeros(5, 3), torch.zeros(9, 3), "k=5 needs at least 6 samples; real has 5"),
         (torch.zeros(9, 3), torch.zeros(9, 4), "real features have 3 dimensions, fake ones 4"),
         (torch.zeros(9, 3, 1), torch.zeros(9, 3), r"real features must be \(N, D\), not \(9, 3, 1\)"),
-        (torch.zeros(9, 3), torch.tensor([[0, torch.nan, 0]] * 2 + [[0, 0, 0]] * 7), "fake features of 2 of 9 images"),
-        (torch.full((9, 3), torch.inf), torch.zeros(9, 3), "real features of 9 of 9 images are not finite"),
+        (torch.zeros(9, 3), torch.tensor([[0, torch.nan, 0]] * 2 + [[0, 0, 0]] * 7), "fake features of 2 of 9 samples"),
+        (torch.full((9, 3), torch.inf), torch.zeros(9, 3), "real features of 9 of 9 samples are not finite"),
     ],
 )
-def test_unusable_features(real: Tensor, fake: Tensor, says: str):
-    with pytest.raises(UserError, match=says):
+def test_unusable_features(real: Tensor, fake: Tensor, message: str):
+    with pytest.raises(UserError, match=message):
         measure(real, fake)
 
 
@@ -318,14 +320,14 @@ def test_k_below_one():
 # --- by class
 
 
-def test_by_class_tells_a_class_that_is_missing_from_one_that_is_mistaken() -> None:
-    """Three blobs; fakes of 0 are right, of 1 lie in 2, of 2 are one point."""
-    dice = torch.Generator().manual_seed(0)
+def test_by_class_distinguishes_a_missing_class_from_a_confused_one() -> None:
+    """Three blobs; fakes of class 0 are correct, those of 1 lie in 2, those of 2 are one point."""
+    rng = torch.Generator().manual_seed(0)
     centres = 20.0 * torch.eye(3)
     classes = torch.arange(3).repeat_interleave(60)
-    real = centres[classes] + torch.randn(180, 3, generator=dice)
-    fake = centres[torch.tensor([0, 2, 2])[classes]] + torch.randn(180, 3, generator=dice)
-    fake[120:] = centres[2] + 0.01 * torch.randn(60, 3, generator=dice)
+    real = centres[classes] + torch.randn(180, 3, generator=rng)
+    fake = centres[torch.tensor([0, 2, 2])[classes]] + torch.randn(180, 3, generator=rng)
+    fake[120:] = centres[2] + 0.01 * torch.randn(60, 3, generator=rng)
     found = by_class(real, classes, fake, classes)
     assert set(found) == {0, 1, 2}
     assert found[0]["coverage"] > 0.8 and found[0]["accuracy"] == 1.0

@@ -1,4 +1,4 @@
-"""Feature nets that transformers reads, from tiny ones on disk: nothing is fetched."""
+"""Feature nets that transformers reads, from tiny ones on disk: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mulligan.core.errors import UserError
-from mulligan.metrics.features.hub import CLIPS, clip, dinov2
+from mulligan.metrics.features.hub import CLIP, clip, dinov2
 
 transformers = pytest.importorskip("transformers", reason="extra `hub` is not installed")
 TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
@@ -40,10 +40,10 @@ def test_clip_is_its_embedding(tmp_path: Path) -> None:
     net = clip(weights=str(tmp_path / "clip"))
     images = torch.rand(2, 4, 40, 30) * 2 - 1
     assert net(images).shape == (2, net.dim) == (2, 16)
-    assert net.resizing == "RGB, 28x28 bicubic antialias" and net.mean[0] == pytest.approx(CLIPS[0][0])
+    assert net.resizing == "RGB, 28x28 bicubic antialias" and net.mean[0] == pytest.approx(CLIP[0][0])
 
 
-def test_weights_that_are_not_there_are_said_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_weights_are_reported_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match=r"dinov2.*cannot be read or fetched.*MULLIGAN_DINOV2_WEIGHTS") as caught:
         dinov2(weights=str(tmp_path / "none"))

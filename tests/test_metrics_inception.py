@@ -1,4 +1,4 @@
-"""The FID's InceptionV3: names and shapes of the published weights, and its peer's output on the same random ones."""
+"""The FID's InceptionV3: names and shapes of the published weights, and the output of torch-fidelity's network."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def published_shapes() -> dict[str, tuple[int, ...]]:
 
 def random_weights() -> dict[str, Tensor]:
     """Of every published name, at sizes that keep activations alive through 94 layers."""
-    dice = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
 
     def draw(name: str, shape: tuple[int, ...]) -> Tensor:
         if name.endswith("conv.weight"):
-            return torch.randn(shape, generator=dice) * (2 / (shape[1] * shape[2] * shape[3])) ** 0.5
-        x = torch.rand(shape, generator=dice)
+            return torch.randn(shape, generator=rng) * (2 / (shape[1] * shape[2] * shape[3])) ** 0.5
+        x = torch.rand(shape, generator=rng)
         return x + 0.5 if name.endswith(("bn.weight", "running_var")) else (x - 0.5) / 4
 
     return {name: draw(name, shape) for name, shape in sorted(published_shapes().items())}
@@ -103,7 +103,7 @@ def test_it_runs_from_a_file_of_either_kind(weights: Path, tmp_path: Path):
     images = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
     result = net(images)
     assert result.shape == (2, 2048) and result.isfinite().all() and (result > 0).any(1).all()
-    assert "not known as the published" in net.describe
+    assert "not the published" in net.describe
     pth = tmp_path / "weights.pth"
     counters = {f"{n}.num_batches_tracked": torch.tensor(3) for n, m in net.net.named_modules() if hasattr(m, "eps")}
     torch.save({**load_file(weights), **counters}, pth)  # some conversions have batch norm's counters
@@ -142,7 +142,7 @@ def test_it_is_torch_fidelitys_network(weights: Path, tmp_path: Path, monkeypatc
     torch.testing.assert_close(net(to_float(raw)), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
 
 
-# --- files that will not do
+# --- files that are refused
 
 
 def refused(path: Path | str | None = None) -> str:
@@ -153,7 +153,7 @@ def refused(path: Path | str | None = None) -> str:
     return str(caught.value)
 
 
-def test_without_weights_it_says_where_they_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_weights_the_error_says_where_they_belong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
     monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
     message = refused()

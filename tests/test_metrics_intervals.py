@@ -1,4 +1,4 @@
-"""Intervals hold what they say they hold."""
+"""Intervals contain the true value as often as they promise."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def test_values_are_those_without_intervals() -> None:
     assert set(found) == set(METRICS)
     for name, (value, low, high) in found.items():
         assert value == pytest.approx(plain[name]) and low <= value <= high
-    apart = differences(real, fake, normal(100, 2, scale=2))
+    found = differences(real, fake, normal(100, 2, scale=2))
     other = measure(real, normal(100, 2, scale=2))
-    for name, each in apart.items():
+    for name, each in found.items():
         assert each.value == pytest.approx(plain[name] - other[name]) and each.low < each.value < each.high
 
 
-def test_intervals_hold_what_other_images_would_show() -> None:
-    """Of redraws of both sides: the mean over all of them is in at least 54 of 60 intervals."""
+def test_intervals_contain_the_mean_of_other_draws() -> None:
+    """Both sets drawn 60 times: the mean over all draws is in at least 54 of 60 intervals."""
     drawn = [estimates(normal(150, 2 * seed), normal(150, 2 * seed + 1, scale=1.3)) for seed in range(60)]
     for name in METRICS:
         truth = np.mean([each[name].value for each in drawn])
         assert sum(each[name].low <= truth <= each[name].high for each in drawn) >= 54, name
 
 
-def test_no_interval_is_a_point_where_all_are_right() -> None:
+def test_no_interval_has_width_0_where_all_are_correct() -> None:
     assert wilson(1.0, 100) == (1.0, pytest.approx(0.963, abs=1e-3), 1.0)
     _, low, high = estimates(normal(100, 0), normal(100, 1, scale=0.01))["precision"]
     assert low < 0.97 and high == 1.0
@@ -59,10 +59,10 @@ def test_no_difference_is_rarely_called_one_and_a_large_one_always() -> None:
             called[name] += not found[name].low <= 0 <= found[name].high
     assert max(called.values()) <= 5, f"of 40: {called}"
     found = differences(normal(300, 0), normal(300, 1, scale=2.5), normal(300, 2))
-    for name in set(METRICS) - {"recall"}:  # far-flung fakes have large balls
+    for name in set(METRICS) - {"recall"}:  # fakes with a wide spread have large balls
         assert not found[name].low <= 0 <= found[name].high, name
 
 
 def test_too_few_for_a_jackknife_are_refused() -> None:
-    with pytest.raises(UserError, match="at least 20 images; fake has 19"):
+    with pytest.raises(UserError, match="at least 20 samples; fake has 19"):
         estimates(normal(40, 0), normal(19, 1))

@@ -1,4 +1,4 @@
-"""Measures of pictures: against formulations of others, and on what has a known answer."""
+"""Metrics of images: against other implementations, and on inputs with a known answer."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import pytest
 import torch
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from mulligan.core import registry
 from mulligan.core.errors import UserError
+from mulligan.metrics.features.digits import digits
+from mulligan.metrics.features.net import FeatureNet
+from mulligan.metrics.features.random_net import RandomNet
 from mulligan.metrics.pictures import SCALES, likeness, ms_ssim, pyramid, sliced_wasserstein, ssim, variety
-from mulligan.runs.build import load_parts
-
-load_parts()
 
 
 def pictures(count: int, seed: int, side: int = 28, channels: int = 3) -> torch.Tensor:
@@ -80,19 +79,20 @@ def test_ms_ssim_is_torchmetrics() -> None:
     assert torch.allclose(ms_ssim(a, a), torch.ones(3))
 
 
-def test_likeness_and_variety_tell_collapse() -> None:
+def test_likeness_and_variety_show_collapse() -> None:
     many, one = pictures(60, 0, channels=1), pictures(1, 0, channels=1).expand(60, -1, -1, -1)
     assert likeness(one) == pytest.approx(1, abs=1e-5) and likeness(many) < 0.5
-    net = registry.features["digits"]()
+    net = digits()
     assert variety(one, net) == pytest.approx(0, abs=1e-6) and variety(many, net) > 0.1
 
 
-def test_what_is_too_small_is_refused() -> None:
+def test_images_that_are_too_small_or_few_are_refused() -> None:
     with pytest.raises(UserError, match="at least 11 pixels"):
         ms_ssim(pictures(2, 0, side=8), pictures(2, 0, side=8))
     with pytest.raises(UserError, match="7 pixels"):
         sliced_wasserstein(pictures(4, 0, side=4), pictures(4, 0, side=4))
     with pytest.raises(UserError, match="pairs"):
         likeness(pictures(1, 0))
-    with pytest.raises(UserError, match="no maps"):
-        variety(pictures(4, 0), torch.nn.Identity())
+    with pytest.raises(UserError, match=r"no maps.*digits.*random"):
+        variety(pictures(4, 0), FeatureNet())
+    assert variety(pictures(4, 0), RandomNet(seed=0)) > 0

@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 
 from mulligan.core.errors import UserError
 from mulligan.metrics.distances import frechet_distance
-from mulligan.metrics.unbiased import fid_infinity, gaussian_distance, inception_score, told_apart
+from mulligan.metrics.unbiased import fid_infinity, gaussian_distance, inception_score, two_sample_test
 
 
 def normal(count: int, seed: int, width: int = 8, shift: float = 0.0) -> torch.Tensor:
@@ -40,14 +40,14 @@ def test_the_gaussian_distance_is_the_naive_one() -> None:
     )
 
 
-def test_alike_are_told_apart_by_chance_alone() -> None:
-    chances = np.array([told_apart(normal(200, 2 * i), normal(200, 2 * i + 1))[1] for i in range(100)])
-    assert 2 <= (chances < 0.1).sum() <= 20 and 0.35 < np.median(chances) < 0.65
+def test_equal_distributions_are_distinguished_by_chance_alone() -> None:
+    p = np.array([two_sample_test(normal(200, 2 * i), normal(200, 2 * i + 1))[1] for i in range(100)])
+    assert 2 <= (p < 0.1).sum() <= 20 and 0.35 < np.median(p) < 0.65
 
 
-def test_others_are_told_apart() -> None:
-    right, chance = told_apart(normal(200, 0), normal(300, 1, shift=0.8))
-    assert right > 0.75 and chance < 1e-6
+def test_different_distributions_are_distinguished() -> None:
+    accuracy, p = two_sample_test(normal(200, 0), normal(300, 1, shift=0.8))
+    assert accuracy > 0.75 and p < 1e-6
 
 
 def test_inception_score_at_its_ends() -> None:
@@ -60,9 +60,9 @@ def test_inception_score_at_its_ends() -> None:
 
 
 def test_too_few_are_refused() -> None:
-    with pytest.raises(UserError, match="at least 200 images; fake has 100"):
+    with pytest.raises(UserError, match="at least 200 samples; fake has 100"):
         fid_infinity(normal(300, 0), normal(100, 1))
     with pytest.raises(UserError, match="at least 20"):
-        told_apart(normal(30, 0), normal(10, 1))
-    with pytest.raises(UserError, match="at least 10 images"):
+        two_sample_test(normal(30, 0), normal(10, 1))
+    with pytest.raises(UserError, match="at least 10 samples"):
         inception_score(torch.ones(5, 2))

@@ -1,4 +1,4 @@
-"""The families against their published sizes, and against being parts at all."""
+"""The families of networks: published sizes, shapes and gradients."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from mulligan.core.condition import NOTHING, Condition, by_class
 from mulligan.core.errors import UserError
+from mulligan.kinds.image import ImageSample
 from mulligan.models.autoencoder import AutoencoderDiscriminator, DecoderGenerator
 from mulligan.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from mulligan.models.mlp import Maxout, MLPDiscriminator, MLPGenerator
@@ -34,6 +36,16 @@ FAMILIES = {
     "resnet orthogonal": (ResNetGenerator, ResNetDiscriminator, {"widths": (8, 12, 16), "init": "orthogonal"}),
 }
 
+NO_COND = Condition()
+
+
+def image(*shape: int) -> ImageSample:
+    return ImageSample(shape=shape)
+
+
+def classes_of(*ids: int) -> Condition:
+    return Condition({"class": torch.tensor(ids)})
+
 
 def size(net: nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
@@ -45,12 +57,13 @@ def size(net: nn.Module) -> int:
 def test_shapes_and_gradients(family: str, shape: tuple[int, ...], classes: int) -> None:
     torch.manual_seed(0)
     make_g, make_d, options = FAMILIES[family]
-    G = make_g(shape, classes, **options)
-    D = make_d(shape, classes, **options, **({"class_by": "twin"} if "twin" in family else {}))
+    context = image(*shape), by_class(classes)
+    G = make_g(*context, **options)
+    D = make_d(*context, **options, **({"class_by": "twin"} if "twin" in family else {}))
     for name, parameter in [*G.named_parameters(), *D.named_parameters()]:
         if "narrow" in name or "gain" in name:  # starts at zero, where what comes before it gets no gradient
             nn.init.normal_(parameter)
-    cond = torch.tensor([0, 1, classes - 1, 0]) if classes else None
+    cond = classes_of(0, 1, classes - 1, 0) if classes else NO_COND
     fake = G(torch.randn(4, *G.z_shape), cond)
     assert fake.shape == (4, *shape)
     assert family.startswith(("r3gan", "stylegan2")) or fake.abs().max() <= 1
@@ -64,29 +77,29 @@ def test_shapes_and_gradients(family: str, shape: tuple[int, ...], classes: int)
         assert not dead
 
 
-def test_dcgan_can_be_told_the_class_in_its_norms() -> None:
+def test_dcgan_can_take_the_class_in_its_norms() -> None:
     torch.manual_seed(0)
-    G = DCGANGenerator((1, 28, 28), 3, width=4, class_by="norm")
+    G = DCGANGenerator(image(1, 28, 28), by_class(3), width=4, class_by="norm")
     norms = [layer for layer in G.layers if isinstance(layer, ConditionalBatchNorm)]
     assert len(norms) == 2 and G.embed is None
-    z, cond = torch.randn(6, 100), torch.tensor([0, 0, 1, 1, 2, 2])
-    assert torch.equal(G(z, cond), G(z, cond.flip(0)))  # at first it makes no difference
+    z, cond, flipped = torch.randn(6, 100), classes_of(0, 0, 1, 1, 2, 2), classes_of(2, 2, 1, 1, 0, 0)
+    assert torch.equal(G(z, cond), G(z, flipped))  # at first it makes no difference
     nn.init.normal_(norms[0].shift.weight)
-    assert not torch.equal(G(z, cond), G(z, cond.flip(0)))
+    assert not torch.equal(G(z, cond), G(z, flipped))
     with pytest.raises(UserError, match="norm=batch"):
-        DCGANGenerator((1, 28, 28), 3, norm="layer", class_by="norm")
+        DCGANGenerator(image(1, 28, 28), by_class(3), norm="layer", class_by="norm")
 
 
-def test_a_code_is_all_that_its_noise_says() -> None:
+def test_g_depends_on_its_code_noise_by_the_code_only() -> None:
     torch.manual_seed(0)
-    G = DCGANGenerator((1, 28, 28), 0, width=4, codes=5).eval()
+    G = DCGANGenerator(image(1, 28, 28), NOTHING, width=4, codes=5).eval()
     z = torch.randn(6, 100)
     other = z.clone()
     other[:, :5] = 3 * z[:, :5] + 1  # the largest stays the largest
     assert code_of(z, 5).unique().numel() > 1
-    torch.testing.assert_close(G(z, None), G(other, None))
+    torch.testing.assert_close(G(z, NO_COND), G(other, NO_COND))
     other[:, :5] = z[:, :5].roll(1, 1)
-    assert not torch.allclose(G(z, None), G(other, None))
+    assert not torch.allclose(G(z, NO_COND), G(other, NO_COND))
     counts = code_of(torch.randn(50_000, 9), 5).bincount()
     assert counts.min() > 9_700 and counts.max() < 10_300
 
@@ -95,8 +108,8 @@ def test_an_autoencoders_logit_is_minus_its_error() -> None:
     torch.manual_seed(0)
     x = torch.rand(3, 1, 28, 28) * 2 - 1
     for error, power in (("l1", 1), ("l2", 2)):
-        D = AutoencoderDiscriminator((1, 28, 28), 0, width=4, error=error)
-        judgement = D(x, None)
+        D = AutoencoderDiscriminator(image(1, 28, 28), NOTHING, width=4, error=error)
+        judgement = D(x, NO_COND)
         code, again = judgement.features
         assert code.shape == (3, 64) and again.shape == x.shape
         torch.testing.assert_close(judgement.logits[0], -(again - x).abs().pow(power).mean((1, 2, 3)))
@@ -109,53 +122,53 @@ def test_maxout_is_the_largest_of_its_pieces() -> None:
 
 
 def test_gan_has_the_networks_of_the_paper() -> None:
-    assert size(MLPGenerator((1, 28, 28), 0)) == 100 * 1200 + 1200 + 1200 * 1200 + 1200 + 1200 * 784 + 784
-    assert size(MLPDiscriminator((1, 28, 28), 0)) == 785 * 1200 + 241 * 1200 + 241
+    assert size(MLPGenerator(image(1, 28, 28), NOTHING)) == 100 * 1200 + 1200 + 1200 * 1200 + 1200 + 1200 * 784 + 784
+    assert size(MLPDiscriminator(image(1, 28, 28), NOTHING)) == 785 * 1200 + 241 * 1200 + 241
 
 
-def test_styles_are_mixed_in_training_alone() -> None:
+def test_styles_are_mixed_in_training_only() -> None:
     torch.manual_seed(0)
-    G = StyleGAN2Generator((1, 28, 28), 0, most=8, mixing=1.0)
+    G = StyleGAN2Generator(image(1, 28, 28), NOTHING, most=8, mixing=1.0)
     z = torch.randn(50, 64)
-    ws = G.styled(z, None)
+    ws = G.styled(z, NO_COND)
     own = G.mapping(z, None)
     mine = (ws == own[:, None]).all(2)  # (B, L)
     assert ws.shape == (50, G.synthesis.count, 64) and mine[:, 0].all() and not mine[:, -1].any()
     assert (mine.int().diff(dim=1) <= 0).all() and mine.sum(1).unique().numel() > 2  # own first, then another's
     G.eval()
-    assert torch.equal(G.styled(z, None), own[:, None].expand(-1, G.synthesis.count, -1))
-    assert torch.equal(G(z, None), G(z, None))  # the noise in its layers is held still
+    assert torch.equal(G.styled(z, NO_COND), own[:, None].expand(-1, G.synthesis.count, -1))
+    assert torch.equal(G(z, NO_COND), G(z, NO_COND))  # the noise in its layers is fixed
     for layer in G.modules():
         if hasattr(layer, "strength"):
             nn.init.ones_(layer.strength)
     G.train()
-    assert not torch.equal(G(z, None), G(z, None))
+    assert not torch.equal(G(z, NO_COND), G(z, NO_COND))
 
 
 def test_dcgan_is_the_tutorials_network() -> None:
-    assert size(DCGANGenerator((1, 28, 28), 0)) == 2_305_472
-    assert size(DCGANDiscriminator((1, 28, 28), 0)) == 212_865
+    assert size(DCGANGenerator(image(1, 28, 28), NOTHING)) == 2_305_472
+    assert size(DCGANDiscriminator(image(1, 28, 28), NOTHING)) == 212_865
 
 
 @pytest.mark.parametrize("norm", ["vector", "adain"])
 def test_a_class_and_noise_reach_every_norm_of_a_resnet(norm: str) -> None:
     torch.manual_seed(0)
-    G = ResNetGenerator((1, 28, 28), 3, width=2, norm=norm, z=6, split=True, embed=5)
-    z, cond = torch.randn(4, 6), torch.tensor([0, 1, 2, 0])
+    G = ResNetGenerator(image(1, 28, 28), by_class(3), width=2, norm=norm, z=6, split=True, embed=5)
+    z, cond = torch.randn(4, 6), classes_of(0, 1, 2, 0)
     made = G(z, cond)
-    assert not torch.equal(made, G(z, cond.flip(0)))
+    assert not torch.equal(made, G(z, classes_of(0, 2, 1, 0)))
     for share in range(3):  # the dense layer's, and a block's each
         other = z.clone()
         other[:, 2 * share : 2 * share + 2] += 1
         assert not torch.equal(made, G(other, cond))
     with pytest.raises(UserError, match="multiple of 3"):
-        ResNetGenerator((1, 28, 28), 3, norm="vector", z=7, split=True)
+        ResNetGenerator(image(1, 28, 28), by_class(3), norm="vector", z=7, split=True)
 
 
-def test_spectral_norm_holds_the_largest_singular_value_at_one() -> None:
+def test_spectral_norm_keeps_the_largest_singular_value_at_one() -> None:
     torch.manual_seed(0)
-    D = ResNetDiscriminator((1, 28, 28), 3, width=2, attention=1)
-    x, cond = torch.randn(3, 1, 28, 28), torch.tensor([0, 1, 2])
+    D = ResNetDiscriminator(image(1, 28, 28), by_class(3), width=2, attention=1)
+    x, cond = torch.randn(3, 1, 28, 28), classes_of(0, 1, 2)
     for _ in range(100):  # a power iteration each
         D(x, cond)
     D.eval()
@@ -169,7 +182,7 @@ def test_spectral_norm_holds_the_largest_singular_value_at_one() -> None:
 @pytest.mark.parametrize("make", [ResNetGenerator, ResNetDiscriminator])
 def test_attention_where_there_is_no_such_grid_is_refused(make) -> None:
     with pytest.raises(UserError, match="attention=7"):
-        make((1, 28, 28), 0, attention=7)
+        make(image(1, 28, 28), NOTHING, attention=7)
 
 
 def test_a_new_r3gan_block_is_the_identity() -> None:
@@ -185,6 +198,6 @@ def test_a_new_r3gan_block_is_the_identity() -> None:
 @pytest.mark.parametrize("make", [DCGANGenerator, R3GANDiscriminator])
 def test_sizes_it_cannot_serve_are_refused_with_the_nearest(make, shape: tuple[int, ...], near: str) -> None:
     with pytest.raises(UserError, match=near):
-        make(shape, 0)
+        make(image(*shape), NOTHING)
     channels, *_ = shape
-    make((channels, *map(int, near.split("x"))), 0, width=8)
+    make(image(channels, *map(int, near.split("x"))), NOTHING, width=8)

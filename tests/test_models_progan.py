@@ -1,4 +1,4 @@
-"""ProGAN: its networks, the critic's drift, and growth as what D is shown."""
+"""ProGAN: its networks, the drift term, and growing as a view of D."""
 
 from __future__ import annotations
 
@@ -7,14 +7,28 @@ import torch
 from torch import Tensor, nn
 
 from mulligan.core.batch import Judgement
+from mulligan.core.condition import NOTHING, Condition, by_class
 from mulligan.core.errors import UserError
+from mulligan.core.network import Discriminator, Generator
 from mulligan.core.registry import terms
-from mulligan.core.step import Step, plainly
+from mulligan.core.step import Step, unchanged
+from mulligan.engine.device import DeviceSetting
+from mulligan.kinds.image import ImageSample
 from mulligan.models.progan import ProGANDiscriminator, ProGANGenerator
-from mulligan.runs.build import build_networks, load_parts
+from mulligan.runs.build import build_networks
+from mulligan.runs.parts import load_parts
 from mulligan.zoo.progan import progan_celebahq1024
 
 load_parts()
+NO_COND = Condition()
+
+
+def image(*shape: int) -> ImageSample:
+    return ImageSample(shape=shape)
+
+
+def classes_of(*ids: int) -> Condition:
+    return Condition({"class": torch.tensor(ids)})
 
 
 def size(net: nn.Module) -> int:
@@ -25,10 +39,11 @@ def size(net: nn.Module) -> int:
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 64, 64), (4, 32, 48)], ids=str)
 def test_shapes_and_gradients(shape: tuple[int, ...], classes: int) -> None:
     torch.manual_seed(0)
-    G, D = ProGANGenerator(shape, classes, most=8), ProGANDiscriminator(shape, classes, most=8)
+    context = image(*shape), by_class(classes)
+    G, D = ProGANGenerator(*context, most=8), ProGANDiscriminator(*context, most=8)
     for layer in G.to_details:  # begins at zero
         nn.init.normal_(layer.weight)
-    cond = torch.tensor([0, 1, classes - 1, 0]) if classes else None
+    cond = classes_of(0, 1, classes - 1, 0) if classes else NO_COND
     fake = G(torch.randn(4, *G.z_shape), cond)
     (logit,) = D(fake, cond).logits
     assert fake.shape == (4, *shape) and logit.shape == (4,)
@@ -40,7 +55,7 @@ def test_shapes_and_gradients(shape: tuple[int, ...], classes: int) -> None:
 def test_the_published_sizes() -> None:
     """Table 2 of the paper: 23.1M each, and layer by layer 4.2M, 2.4M, ..., 51."""
     with torch.device("meta"):
-        G, D = build_networks(progan_celebahq1024(), (3, 1024, 1024), 0, torch.device("meta"))
+        G, D = build_networks(progan_celebahq1024(), image(3, 1024, 1024), NOTHING, DeviceSetting(torch.device("meta")))
     assert round(size(G) / 1e6, 1) == 23.1 and round(size(D) / 1e6, 1) == 23.1
     assert round(size(G.dense) / 1e6, 1) == 4.2 and round(size(G.conv) / 1e6, 1) == 2.4
     of_stages = [[round(size(conv), -2) for conv in (stage.one, stage.two)] for stage in G.doublings]
@@ -51,15 +66,15 @@ def test_the_published_sizes() -> None:
     assert size(D.from_image) == 64 and round(size(D.head.dense) / 1e6, 1) == 4.2 and size(D.head.out) == 513
 
 
-def test_an_image_shrunk_is_what_the_coarser_layers_draw() -> None:
+def test_a_downsampled_image_is_the_output_of_the_coarser_layers() -> None:
     torch.manual_seed(0)
-    G = ProGANGenerator((3, 32, 32), 0, most=8)
+    G = ProGANGenerator(image(3, 32, 32), NOTHING, most=8)
     for layer in G.to_details:
         nn.init.normal_(layer.weight)
     z = torch.randn(2, 64)
-    whole = G(z, None)
+    whole = G(z, NO_COND)
     nn.init.zeros_(G.to_details[2].weight)
-    without = G(z, None)
+    without = G(z, NO_COND)
     assert not torch.allclose(whole, without, atol=0.1)
     shrunk, blocks = (x.unflatten(3, (16, 2)).unflatten(2, (16, 2)) for x in (whole, without))
     torch.testing.assert_close(shrunk.mean((3, 5)), blocks.mean((3, 5)))
@@ -68,11 +83,11 @@ def test_an_image_shrunk_is_what_the_coarser_layers_draw() -> None:
 
 def step(shape: tuple[int, ...], D: nn.Module | None = None) -> Step:
     real, fake = torch.randn(2, 2, *shape, generator=torch.Generator().manual_seed(0))
-    return Step("d", nn.Identity(), D or nn.Identity(), torch.zeros(2, 1), None, real, fake)
+    return Step("d", Generator(), D or Discriminator(), torch.zeros(2, 1), NO_COND, real, fake)
 
 
 def in_blocks(x: Tensor, side: int) -> Tensor:
-    """The mean of each block, in its places, by loops: (B, C, H, W)."""
+    """Each block set to its mean, by loops: (B, C, H, W)."""
     y = x.clone()
     for i in range(0, x.shape[2], side):
         for j in range(0, x.shape[3], side):
@@ -84,7 +99,7 @@ def in_blocks(x: Tensor, side: int) -> Tensor:
     ("weight", "block", "fade"),
     [(-1, 4, 0), (0, 4, 0), (0.25, 4, 0), (0.375, 4, 0.5), (0.5, 2, 0), (0.7, 2, 0), (0.875, 2, 0.5), (0.95, 2, 0.8)],
 )
-def test_growing_shows_a_size_for_a_while_and_then_fades_in_the_next(weight: float, block: int, fade: float) -> None:
+def test_growing_holds_a_resolution_and_then_fades_in_the_next(weight: float, block: int, fade: float) -> None:
     at = step((3, 16, 24))
     views = terms["growing"](coarsest=4).fn(at, weight)
     for view, x in zip(views, (at.real, at.fake), strict=True):
@@ -93,9 +108,9 @@ def test_growing_shows_a_size_for_a_while_and_then_fades_in_the_next(weight: flo
         torch.testing.assert_close(view(x[:1]), view(x)[:1])
 
 
-def test_grown_up_or_without_space_there_is_nothing_between() -> None:
+def test_at_full_resolution_or_without_space_views_change_nothing() -> None:
     for weight, shape in ((1.0, (3, 16, 16)), (1.7, (3, 16, 16)), (0.0, (3,)), (0.0, (3, 7)), (0.0, (1, 4, 4))):
-        assert terms["growing"](coarsest=4).fn(step(shape), weight) == (plainly, plainly)
+        assert terms["growing"](coarsest=4).fn(step(shape), weight) == (unchanged, unchanged)
     sound, _ = terms["growing"](coarsest=4, hold=0.0).fn(step((1, 8)), 0.5)
     x = torch.arange(8.0)[None, None]
     assert sound(x).flatten().tolist() == [
@@ -108,31 +123,31 @@ def test_grown_up_or_without_space_there_is_nothing_between() -> None:
 
 def test_layers_finer_than_what_d_sees_do_not_learn() -> None:
     torch.manual_seed(0)
-    G = ProGANGenerator((1, 32, 32), 0, most=8)
+    G = ProGANGenerator(image(1, 32, 32), NOTHING, most=8)
     for layer in G.to_details:
         nn.init.normal_(layer.weight)
-    fake = G(torch.randn(4, 64), None)
-    _, view = terms["growing"]().fn(step((1, 32, 32)), 0.4)  # of 3 doublings one, and it is held
+    fake = G(torch.randn(4, 64), NO_COND)
+    _, view = terms["growing"]().fn(step((1, 32, 32)), 0.4)  # one of 3 doublings, without fading
     (view(fake) * torch.randn(4, 1, 32, 32)).sum().backward()
-    moved = [max(p.grad.abs().max().item() for p in stage.parameters()) for stage in G.doublings]
-    assert moved[0] > 0.1 and max(moved[1:]) < 1e-4
+    gradients = [max(p.grad.abs().max().item() for p in stage.parameters()) for stage in G.doublings]
+    assert gradients[0] > 0.1 and max(gradients[1:]) < 1e-4
     assert G.conv.weight.grad.abs().max() > 0.1
 
 
-class Sum(nn.Module):
-    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+class Sum(Discriminator):
+    def forward(self, x: Tensor, cond: Condition) -> Judgement:
         return Judgement([x.flatten(1).sum(1)], [])
 
 
-def test_drift_is_the_square_of_ds_word_on_reals() -> None:
+def test_drift_is_the_square_of_ds_logit_on_reals() -> None:
     at = step((3, 2), Sum())
     torch.testing.assert_close(terms["drift"]().fn(at), at.real.sum((1, 2)) ** 2)
 
 
-def test_a_penalty_looks_through_the_passage() -> None:
-    """The gradient of what D says of blocks is even over each block."""
+def test_a_penalty_differentiates_through_the_view() -> None:
+    """The gradient of D through a view of blocks is constant over each block."""
     at = step((1, 8, 8), Sum())
-    at.pass_through(terms["growing"]().fn(at, 0.0))
+    at.add_views(terms["growing"]().fn(at, 0.0))
     weights = torch.randn(1, 8, 8)
     at.D.forward = lambda x, cond: Judgement([(x * weights).flatten(1).sum(1)], [])
     found = terms["wgan-gp"]().fn(at)
@@ -142,4 +157,4 @@ def test_a_penalty_looks_through_the_passage() -> None:
 @pytest.mark.parametrize("make", [ProGANGenerator, ProGANDiscriminator])
 def test_sizes_it_cannot_serve_are_refused(make) -> None:
     with pytest.raises(UserError, match="32x32"):
-        make((1, 30, 30), 0)
+        make(image(1, 30, 30), NOTHING)

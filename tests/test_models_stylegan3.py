@@ -1,4 +1,4 @@
-"""StyleGAN3 against its paper: sizes, bands, and above all what it is for, equivariance, in decibels."""
+"""StyleGAN3 against its paper: sizes, bands, and above all equivariance, in decibels."""
 
 from __future__ import annotations
 
@@ -10,22 +10,33 @@ import torch
 from torch import Tensor, nn
 
 from mulligan.core import registry
+from mulligan.core.condition import NOTHING, Condition, by_class
 from mulligan.core.errors import UserError
 from mulligan.core.step import Step
+from mulligan.kinds.image import ImageSample
 from mulligan.models.stylegan2 import StyleGAN2Discriminator
 from mulligan.models.stylegan3 import AliasFreeLayer, StyleGAN3Generator, bands
 from mulligan.nn.equalised import act
 from mulligan.nn.filters import FilteredAct
 from mulligan.nn.resample import fir
-from mulligan.runs.build import load_parts
-from mulligan.terms.sight import blurred
+from mulligan.runs.parts import load_parts
+from mulligan.terms.blur import blurred
 
 TINY = {"base": 256, "most": 8, "layers": 6, "margin": 6}
+NO_COND = Condition()
+
+
+def image(*shape: int) -> ImageSample:
+    return ImageSample(shape=shape)
+
+
+def classes_of(*ids: int) -> Condition:
+    return Condition({"class": torch.tensor(ids)})
 
 
 def small(rotation: bool = False, shape: tuple[int, ...] = (1, 28, 28), **options: int) -> StyleGAN3Generator:
     torch.manual_seed(0)
-    return StyleGAN3Generator(shape, 0, rotation=rotation, **{**TINY, **options}).eval()
+    return StyleGAN3Generator(image(*shape), NOTHING, rotation=rotation, **{**TINY, **options}).eval()
 
 
 @pytest.mark.parametrize("rotation", [False, True])
@@ -33,8 +44,8 @@ def small(rotation: bool = False, shape: tuple[int, ...] = (1, 28, 28), **option
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 64, 64), (4, 32, 48), (1, 31, 45), (2, 8, 9)], ids=str)
 def test_shapes_and_gradients(shape: tuple[int, ...], classes: int, rotation: bool) -> None:
     torch.manual_seed(0)
-    G = StyleGAN3Generator(shape, classes, rotation=rotation, **TINY)
-    fake = G(torch.randn(3, *G.z_shape), torch.tensor([0, 1, classes - 1]) if classes else None)
+    G = StyleGAN3Generator(image(*shape), by_class(classes), rotation=rotation, **TINY)
+    fake = G(torch.randn(3, *G.z_shape), classes_of(0, 1, classes - 1) if classes else NO_COND)
     assert fake.shape == (3, *shape)
     (fake * torch.randn_like(fake)).sum().backward()
     assert not [name for name, p in G.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -43,21 +54,20 @@ def test_shapes_and_gradients(shape: tuple[int, ...], classes: int, rotation: bo
 @pytest.mark.parametrize(
     ("shape", "options", "said"),
     [
-        ((2,), {}, "mlp"),
         ((1, 6, 30), {}, "8x30"),
         ((1, 28, 28), {"critical": 8}, "critical=8"),
     ],
 )
 def test_what_it_cannot_make_is_refused(shape: tuple[int, ...], options: dict[str, int], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        StyleGAN3Generator(shape, 0, **options)
+        StyleGAN3Generator(image(*shape), NOTHING, **options)
 
 
 def test_layers_of_stylegan3_r_count_as_in_a_log_of_the_authors_code() -> None:
-    """At 128x128 and its default widths; each layer's kernel and bias, and what makes of a style its scales."""
+    """At 128x128 and its default widths; per layer its kernel and bias, and the affine map from a style to scales."""
     load_parts()
     recipe = registry.recipes["stylegan3-r-ffhq1024"]().resolve()
-    G = recipe.generator.build(registry.generators, (3, 128, 128), 0)
+    G = recipe.generator.build(registry.generators, image(3, 128, 128), NOTHING)
     layers = [sum(p.numel() for p in layer.parameters()) for layer in (*G.synthesis.layers, G.synthesis.to_image)]
     assert layers == [
         *[1049600 + 525312] * 10, 934800 + 525312, 623579 + 467856, 350208 + 350379, 262656 + 262656, 1539 + 262656
@@ -79,8 +89,8 @@ def test_bands_are_the_papers() -> None:
     assert bands((1, 62, 31), 8, 2, 6)[0].grid == (31 + 12, 16 + 12)
 
 
-class Careless(nn.Module):
-    """StyleGAN2's way: [1, 3, 3, 1] where the grid grows, and an activation of samples."""
+class Aliasing(nn.Module):
+    """As in StyleGAN2: the filter [1, 3, 3, 1] where the grid grows, and a pointwise activation."""
 
     def __init__(self, like: FilteredAct, grid: tuple[int, int]) -> None:
         super().__init__()
@@ -95,10 +105,10 @@ class Careless(nn.Module):
         return act(x[:, :, trim[0] : trim[0] + self.grid[0], trim[1] : trim[1] + self.grid[1]])
 
 
-def careless(G: StyleGAN3Generator, shape: tuple[int, ...], margin: int) -> StyleGAN3Generator:
+def aliasing(G: StyleGAN3Generator, shape: tuple[int, ...], margin: int) -> StyleGAN3Generator:
     made = bands(shape, len(G.synthesis.layers), 2, margin)
     for layer, band in zip(G.synthesis.layers, made, strict=True):
-        layer.filtered = Careless(layer.filtered, band.grid)
+        layer.filtered = Aliasing(layer.filtered, band.grid)
     return G
 
 
@@ -110,9 +120,9 @@ def lanczos(x: Tensor, shift: float, a: int = 3) -> Tensor:
     return x @ (taps / taps.sum(1, keepdim=True)).T.to(x.dtype)
 
 
-def decibels(want: Tensor, got: Tensor, image: Tensor) -> float:
-    """PSNR (eq. 18) of images scaled so that they spread by 0.5, as pictures in [-1, 1] do."""
-    error = (want - got).square().mean() / image.var() * 0.25
+def decibels(want: Tensor, got: Tensor, made: Tensor) -> float:
+    """PSNR (eq. 18) of images scaled to a standard deviation of 0.5, as of natural images in [-1, 1]."""
+    error = (want - got).square().mean() / made.var() * 0.25
     return 10 * math.log10(4 / error.item())
 
 
@@ -122,12 +132,12 @@ def eq_t(G: StyleGAN3Generator, move: Callable[[Tensor, int, int], Tensor] | Non
     errors, count = [], 4
     for seed in range(count):
         torch.manual_seed(seed)
-        ws = G.styled(torch.randn(4, *G.z_shape), None)
-        image = G.synthesis(ws)
-        h, w = image.shape[2:]
+        ws = G.styled(torch.randn(4, *G.z_shape), NO_COND)
+        made = G.synthesis(ws)
+        h, w = made.shape[2:]
         side, x, y = min(h, w), seed % 3 + 1, -(seed % 4)
-        moved = G.synthesis(ws, shift=(x / side, y / side))
-        errors.append(10 ** (-decibels(image[:, :, -y:, :-x], moved[:, :, : h + y, x:], image) / 10))
+        shifted = G.synthesis(ws, shift=(x / side, y / side))
+        errors.append(10 ** (-decibels(made[:, :, -y:, :-x], shifted[:, :, : h + y, x:], made) / 10))
     return -10 * math.log10(sum(errors) / count)
 
 
@@ -135,50 +145,50 @@ def eq_t(G: StyleGAN3Generator, move: Callable[[Tensor, int, int], Tensor] | Non
 def eq_t_frac(G: StyleGAN3Generator) -> float:
     """EQ-T of fractional shifts, along a row (eq. 25), against Lanczos."""
     torch.manual_seed(0)
-    ws = G.styled(torch.randn(8, *G.z_shape), None)
-    image = G.synthesis(ws)
-    moved = G.synthesis(ws, shift=(0.37 / image.shape[3], 0.0))
-    return decibels(lanczos(image, 0.37)[..., 4:-4], moved[..., 4:-4], image)
+    ws = G.styled(torch.randn(8, *G.z_shape), NO_COND)
+    made = G.synthesis(ws)
+    shifted = G.synthesis(ws, shift=(0.37 / made.shape[3], 0.0))
+    return decibels(lanczos(made, 0.37)[..., 4:-4], shifted[..., 4:-4], made)
 
 
 @torch.no_grad()
 def eq_r(G: StyleGAN3Generator, degrees: float) -> float:
-    """EQ-R (eq. 29), of a disc's frequencies: both images lose what a turned square cannot hold, then one is turned."""
+    """EQ-R (eq. 29): both images are filtered to frequencies that a rotated square can hold, then one is rotated."""
     torch.manual_seed(0)
-    ws, angle = G.styled(torch.randn(8, *G.z_shape), None), math.radians(degrees)
-    still, turned = G.synthesis(ws), G.synthesis(ws, turn=angle)
-    n = still.shape[-1]
+    ws, angle = G.styled(torch.randn(8, *G.z_shape), NO_COND), math.radians(degrees)
+    straight, turned = G.synthesis(ws), G.synthesis(ws, turn=angle)
+    n = straight.shape[-1]
     at = torch.arange(n) + 0.5 - n / 2
     y, x = torch.meshgrid(at, at, indexing="ij")
     from_x, from_y = (x * math.cos(angle) + y * math.sin(angle)), (y * math.cos(angle) - x * math.sin(angle))
 
-    def looked_up(image: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """The image under a disc of two thirds of its band and a window, at places: (B, C, places)."""
+    def sampled(made: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """The image, low-pass filtered to a disc of two thirds of its band, at P positions: (B, C, P)."""
         dx, dy = x.flatten()[:, None, None] - at, y.flatten()[:, None, None] - at[:, None]
         r = torch.hypot(dx, dy).double()
         taps = 2 * torch.special.bessel_j1(2 / 3 * math.pi * r) / (2 / 3 * math.pi * r).clamp(min=1e-9)
         taps = torch.where(r == 0, 1.0, taps) * torch.cos(math.pi * r / 14).square() * (r < 7)
-        return torch.einsum("bchw,phw->bcp", image.double(), taps / taps.sum((1, 2), keepdim=True))
+        return torch.einsum("bchw,phw->bcp", made.double(), taps / taps.sum((1, 2), keepdim=True))
 
     inside = torch.hypot(x, y).flatten() < n / 2 - 7
-    want, got = looked_up(still, from_x, from_y)[..., inside], looked_up(turned, x, y)[..., inside]
-    return decibels(want, got, looked_up(still, x, y)[..., inside])
+    want, got = sampled(straight, from_x, from_y)[..., inside], sampled(turned, x, y)[..., inside]
+    return decibels(want, got, sampled(straight, x, y)[..., inside])
 
 
 def test_a_shifted_input_is_a_shifted_image() -> None:
-    """Where StyleGAN2's layers are far from it."""
+    """StyleGAN2's layers, for comparison, are far from it."""
     found = eq_t(small())
     assert found > 45 and eq_t(small(rotation=True)) > 60
-    assert eq_t(careless(small(), (1, 28, 28), TINY["margin"])) < found - 12
+    assert eq_t(aliasing(small(), (1, 28, 28), TINY["margin"])) < found - 12
     assert eq_t(small(margin=10)) > found + 30 and eq_t(small(margin=2)) < found - 10  # borders are what is left
 
 
-def test_a_fraction_of_a_pixel_is_a_shift_too() -> None:
+def test_a_shift_by_a_fraction_of_a_pixel() -> None:
     found = eq_t_frac(small(margin=10))
-    assert found > 55 and found > eq_t_frac(careless(small(margin=10), (1, 28, 28), 10)) + 15
+    assert found > 55 and found > eq_t_frac(aliasing(small(margin=10), (1, 28, 28), 10)) + 15
 
 
-def test_a_turned_input_is_a_turned_image() -> None:
+def test_a_rotated_input_is_a_rotated_image() -> None:
     for degrees in (30.0, 137.0):
         found = eq_r(small(rotation=True, margin=10, shape=(1, 32, 32)), degrees)
         assert found > 50 and found > eq_r(small(margin=10, shape=(1, 32, 32)), degrees) + 25
@@ -190,24 +200,24 @@ def test_sides_and_shifts_of_any_size(rotation: bool) -> None:
 
 
 def test_each_layer_commutes_with_half_a_pixel() -> None:
-    """Alone, away from borders: of waves moved by half a pixel, a layer makes what it makes of the waves, moved."""
+    """One layer, away from borders: its output for waves shifted by half a pixel is its output, shifted."""
     band = bands((1, 32, 32), 6, 2, 10)[0]
     G = small(shape=(1, 32, 32), margin=10)
     layer, w = G.synthesis.layers[0].double(), torch.randn(1, 64).double()
     G.synthesis.input.double()
-    still = layer(G.synthesis.input(w, 0.0, (0.0, 0.0)), w)
-    moved = layer(G.synthesis.input(w, 0.0, (0.5 / band.rate, 0.0)), w)
-    n = still.shape[-1]
+    straight = layer(G.synthesis.input(w, 0.0, (0.0, 0.0)), w)
+    shifted = layer(G.synthesis.input(w, 0.0, (0.5 / band.rate, 0.0)), w)
+    n = straight.shape[-1]
     d = (torch.arange(n)[:, None] - 0.5 - torch.arange(n)).double()
     taps = torch.where(
         d.abs() < 9, torch.sinc(d) * torch.special.i0(9 * (1 - (d / 9).square()).clamp(min=0).sqrt()), 0.0
     )
-    want = still @ (taps / taps.sum(1, keepdim=True)).T
+    want = straight @ (taps / taps.sum(1, keepdim=True)).T
     inside = (slice(None), slice(None), slice(6, -6), slice(12, -12))
-    assert decibels(want[inside], moved[inside], still[inside]) > 55
+    assert decibels(want[inside], shifted[inside], straight[inside]) > 55
 
 
-def test_magnitudes_are_followed_while_g_learns_alone() -> None:
+def test_magnitudes_are_averaged_only_while_g_learns() -> None:
     torch.manual_seed(0)
     layer = AliasFreeLayer(3, 4, 1, 5, None)
     x, w = 3 * torch.randn(7, 3, 6, 6), torch.randn(7, 5)
@@ -227,16 +237,16 @@ def test_magnitudes_are_followed_while_g_learns_alone() -> None:
     assert not any("rise" in name or "fall" in name for name in small().state_dict())
 
 
-def test_a_style_places_the_picture() -> None:
-    """The input's affine layer does what `turn` and `shift` do: first turned about the centre, then shifted."""
+def test_a_style_positions_the_image() -> None:
+    """The input's affine layer does what `turn` and `shift` do: rotate about the centre, then shift."""
     G = small()
     waves, w = G.synthesis.input, torch.zeros(1, 64)
     straight = waves(w, 0.0, (0.0, 0.0))
     with torch.no_grad():
-        waves.place.bias.copy_(2.0 * torch.tensor([math.cos(0.3), math.sin(0.3), 0.1, -0.2]))  # the length is no matter
-    placed = waves(w, 0.0, (0.0, 0.0))
+        waves.place.bias.copy_(2.0 * torch.tensor([math.cos(0.3), math.sin(0.3), 0.1, -0.2]))  # of any length
+    positioned = waves(w, 0.0, (0.0, 0.0))
     undone = waves(w, -0.3, (0.0, 0.0))
-    assert not torch.allclose(placed, straight, atol=1e-2)
+    assert not torch.allclose(positioned, straight, atol=1e-2)
     x, y = 0.1 * math.cos(-0.3) + 0.2 * math.sin(-0.3), 0.1 * math.sin(-0.3) - 0.2 * math.cos(-0.3)
     with torch.no_grad():
         waves.place.bias.copy_(torch.tensor([1.0, 0.0, x, y]))
@@ -254,8 +264,9 @@ def test_a_style_places_the_picture() -> None:
 def test_path_length_finds_the_styles() -> None:
     load_parts()
     torch.manual_seed(0)
-    G, D = StyleGAN3Generator((1, 28, 28), 3, **TINY), StyleGAN2Discriminator((1, 28, 28), 3, most=8)
-    z, cond, real = torch.randn(4, 64), torch.tensor([0, 1, 2, 0]), torch.randn(4, 1, 28, 28)
+    context = image(1, 28, 28), by_class(3)
+    G, D = StyleGAN3Generator(*context, **TINY), StyleGAN2Discriminator(*context, most=8)
+    z, cond, real = torch.randn(4, 64), classes_of(0, 1, 2, 0), torch.randn(4, 1, 28, 28)
     penalty = registry.terms["path-length"]().fn(Step("g", G, D, z, cond, real, G(z, cond)))
     penalty.mean().backward()
     assert penalty.shape == (2,) and G.synthesis.layers[0].conv.weight.grad.abs().sum() > 0
@@ -271,9 +282,9 @@ def test_blur_is_scipys(sigma: float) -> None:
     torch.testing.assert_close(blurred(x, sigma).double(), torch.from_numpy(theirs), rtol=1e-4, atol=1e-5)
 
 
-def test_d_sees_through_the_blur_until_it_is_gone() -> None:
+def test_d_sees_blurred_samples_until_the_weight_is_zero() -> None:
     load_parts()
-    passage, x = registry.terms["blur"](), torch.randn(2, 1, 8, 8)
-    real, fake = passage.fn(None, 2.0)
+    rule, x = registry.terms["blur"](), torch.randn(2, 1, 8, 8)
+    real, fake = rule.fn(None, 2.0)
     torch.testing.assert_close(real(x), blurred(x, 2.0))
-    assert torch.equal(fake(x), real(x)) and passage.fn(None, 0.0)[0](x) is x
+    assert torch.equal(fake(x), real(x)) and rule.fn(None, 0.0)[0](x) is x

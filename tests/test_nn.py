@@ -1,4 +1,4 @@
-"""Blocks against what they stand for."""
+"""Layers against their definitions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_dropout_lanes_are_independent() -> None:
         assert abs((dropped[lag:] * dropped[:-lag]).mean().item()) < 4 * 0.25 / 400_000**0.5
 
 
-def test_dropout_rests_in_evaluation_and_follows_the_seed() -> None:
+def test_dropout_is_off_in_evaluation_and_follows_the_seed() -> None:
     x, layer = torch.randn(3, 5), Dropout(0.5)
     assert torch.equal(layer.eval()(x), x)
     torch.manual_seed(1)
@@ -115,39 +115,39 @@ def test_convolutions_choose_their_algorithm_but_not_their_result() -> None:
 
 
 @pytest.mark.parametrize("class_by", ["projection", "classifier", "both"])
-def test_a_head_is_told_or_tells_the_class(class_by: str) -> None:
+def test_a_head_takes_or_predicts_the_class(class_by: str) -> None:
     torch.manual_seed(0)
-    head, features, cond = Head(6, 3, class_by), torch.randn(5, 6), torch.tensor([0, 1, 2, 0, 1])
-    judgement = head(features, cond, [features])
+    head, features, ids = Head(6, 3, class_by), torch.randn(5, 6), torch.tensor([0, 1, 2, 0, 1])
+    judgement = head(features, ids, [features])
     expected = head.logit(features).squeeze(1)
     if class_by != "classifier":
-        expected = expected + torch.einsum("bf,bf->b", head.embed.weight[cond], features)
+        expected = expected + torch.einsum("bf,bf->b", head.embed.weight[ids], features)
     torch.testing.assert_close(judgement.logits[0], expected)
     assert judgement.features[0] is features
     if class_by == "projection":
         assert judgement.classes is None
     else:
         torch.testing.assert_close(judgement.classes, head.classify(features))
-    untold = Head(6, 0, class_by)(features, None, [])
-    assert untold.classes is None and untold.logits[0].shape == (5,)
+    unlabelled = Head(6, 0, class_by)(features, None, [])
+    assert unlabelled.classes is None and unlabelled.logits[0].shape == (5,)
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 5), (4, 3, 2)])
 def test_conditional_batch_norm_is_batch_norm_and_a_scale_and_shift_of_the_class(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    norm, x, cond = ConditionalBatchNorm(4, 3), torch.randn(6, *shape) * 3 + 1, torch.tensor([0, 1, 2, 0, 1, 2])
+    norm, x, ids = ConditionalBatchNorm(4, 3), torch.randn(6, *shape) * 3 + 1, torch.tensor([0, 1, 2, 0, 1, 2])
     plain = nn.functional.batch_norm(x, None, None, training=True)
-    torch.testing.assert_close(norm(x, cond), plain)  # at first the class says nothing
+    torch.testing.assert_close(norm(x, ids), plain)  # at first the class has no effect
     nn.init.normal_(norm.scale.weight)
     nn.init.normal_(norm.shift.weight)
-    found = norm(x, cond)
-    for i, each in enumerate(cond.tolist()):
+    found = norm(x, ids)
+    for i, each in enumerate(ids.tolist()):
         for channel in range(4):
             expected = plain[i, channel] * norm.scale.weight[each, channel] + norm.shift.weight[each, channel]
             torch.testing.assert_close(found[i, channel], expected)
 
 
-def test_attention_is_a_weighted_mean_over_all_places() -> None:
+def test_attention_is_a_weighted_mean_over_all_positions() -> None:
     torch.manual_seed(0)
     layer = SelfAttention(16)
     x = torch.randn(2, 16, 4, 6)
@@ -158,12 +158,12 @@ def test_attention_is_a_weighted_mean_over_all_places() -> None:
     for b in range(2):
         for i in range(4):
             for j in range(6):
-                alike = torch.einsum("c,chw->hw", query[b, :, i, j], key[b]).exp()
-                found[b, :, i, j] = (value[b] * alike / alike.sum()).sum((1, 2))
+                weights = torch.einsum("c,chw->hw", query[b, :, i, j], key[b]).exp()
+                found[b, :, i, j] = (value[b] * weights / weights.sum()).sum((1, 2))
     torch.testing.assert_close(layer(x), x + layer.out(found))
 
 
-def test_vector_batch_norm_is_batch_norm_until_the_vector_speaks() -> None:
+def test_vector_batch_norm_is_batch_norm_with_scale_and_shift_of_a_vector() -> None:
     torch.manual_seed(0)
     layer, x = VectorBatchNorm(3, 5), torch.randn(8, 3, 4, 4)
     torch.testing.assert_close(layer(x, torch.zeros(8, 5)), nn.BatchNorm2d(3)(x))
@@ -174,7 +174,7 @@ def test_vector_batch_norm_is_batch_norm_until_the_vector_speaks() -> None:
 
 
 @pytest.mark.parametrize("space", [(4, 5), (7,), (2, 3, 4)])
-def test_adain_gives_each_sample_the_mean_and_deviation_that_a_vector_says(space: tuple[int, ...]) -> None:
+def test_adain_gives_each_sample_the_mean_and_deviation_of_a_vector(space: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     layer, x, vector = AdaptiveInstanceNorm(3, 5, eps=0.0), torch.randn(2, 3, *space) * 4 + 1, torch.randn(2, 5)
     y = layer(x, vector)

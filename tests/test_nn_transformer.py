@@ -1,4 +1,4 @@
-"""The parts of transformers against what they stand for."""
+"""The parts of transformers against their definitions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GRID = (3, 4)
 N = 12
 
 
-def place(index: int) -> tuple[int, int]:
+def row_and_column(index: int) -> tuple[int, int]:
     return divmod(index, GRID[1])
 
 
@@ -38,7 +38,7 @@ def test_patches_are_squares_of_the_image_and_go_back() -> None:
     x = torch.randn(2, 3, 6, 8)
     cut = patchify(x, 2)
     for index in range(N):
-        row, column = place(index)
+        row, column = row_and_column(index)
         assert torch.equal(cut[:, index], x[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2].flatten(1))
     assert torch.equal(unpatchify(cut, 2, GRID), x)
 
@@ -46,14 +46,14 @@ def test_patches_are_squares_of_the_image_and_go_back() -> None:
 def test_positions_are_sines_and_cosines_of_row_and_column() -> None:
     found = positions(GRID, 16)
     for index in range(N):
-        row, column = place(index)
+        row, column = row_and_column(index)
         expected = [
             wave(at * 10_000 ** (-i / 4)) for at in (row, column) for wave in (math.sin, math.cos) for i in range(4)
         ]
         assert found[index].tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_rotary_embeddings_say_only_how_far_apart_tokens_are() -> None:
+def test_rotary_embeddings_give_only_the_offset_of_tokens() -> None:
     torch.manual_seed(0)
     query, key = torch.randn(2, 8)
     turns = rotary(GRID, 8)
@@ -62,16 +62,16 @@ def test_rotary_embeddings_say_only_how_far_apart_tokens_are() -> None:
     by_offset: dict[tuple[int, int], list[float]] = {}
     for i in range(N):
         for j in range(N):
-            (r, c), (s, d) = place(i), place(j)
+            (r, c), (s, d) = row_and_column(i), row_and_column(j)
             by_offset.setdefault((r - s, c - d), []).append(products[i, j].item())
     for values in by_offset.values():
         assert values == pytest.approx([values[0]] * len(values), abs=1e-5)
     means = [values[0] for values in by_offset.values()]
-    assert len({round(mean, 3) for mean in means}) > len(means) // 2  # and it does say that
-    torch.testing.assert_close(a.norm(dim=1), query.norm().expand(N))  # lengths stay
+    assert len({round(mean, 3) for mean in means}) > len(means) // 2  # and the offset matters
+    torch.testing.assert_close(a.norm(dim=1), query.norm().expand(N))  # lengths do not change
 
 
-def test_tokens_without_a_place_do_not_turn() -> None:
+def test_tokens_without_a_position_are_not_rotated() -> None:
     cos, sin = rotary(GRID, 8, still=2)
     assert cos.shape == (N + 2, 4) and (cos[:2] == 1).all() and (sin[:2] == 0).all()
     assert torch.equal(cos[2:], rotary(GRID, 8)[0])
@@ -87,14 +87,14 @@ def softmax_by_hand(layer: Attention, x: Tensor, turns: tuple[Tensor, Tensor] | 
         part = slice(h * size, (h + 1) * size)
         qs, ks = [], []
         for i in range(len(x)):
-            for given, kept, norm in ((q, qs, 0), (k, ks, 1)):
+            for given, results, norm in ((q, qs, 0), (k, ks, 1)):
                 y = given[i, part]
                 if layer.norms is not None:
                     y = y / (y.pow(2).mean() + 1e-6).sqrt() * layer.norms[norm].gain
                 if turns is not None:
                     angle = torch.atan2(turns[1][i], turns[0][i])
                     y = torch.view_as_real(torch.complex(*y.chunk(2)) * torch.exp(1j * angle)).T.flatten()
-                kept.append(y)
+                results.append(y)
         for i in range(len(x)):
             weights = torch.stack([qs[i] @ each / math.sqrt(size) for each in ks]).exp()
             found[i, part] = sum(w / weights.sum() * value for w, value in zip(weights, v[:, part], strict=True))
@@ -102,14 +102,14 @@ def softmax_by_hand(layer: Attention, x: Tensor, turns: tuple[Tensor, Tensor] | 
 
 
 @pytest.mark.parametrize("qk_norm", [True, False])
-@pytest.mark.parametrize("turning", [True, False])
-def test_attention_is_a_softmax_over_tokens(qk_norm: bool, turning: bool) -> None:
+@pytest.mark.parametrize("rotate", [True, False])
+def test_attention_is_a_softmax_over_tokens(qk_norm: bool, rotate: bool) -> None:
     torch.manual_seed(0)
     layer, x = Attention(16, 2, qk_norm=qk_norm), torch.randn(2, N, 16)
     if qk_norm:
         for norm in layer.norms:
             nn.init.normal_(norm.gain)
-    turns = rotary(GRID, 8) if turning else None
+    turns = rotary(GRID, 8) if rotate else None
     for found, given in zip(layer(x, turns), x, strict=True):
         torch.testing.assert_close(found, softmax_by_hand(layer, given, turns), atol=1e-5, rtol=1e-4)
 
@@ -149,7 +149,7 @@ def test_rms_norm_brings_the_mean_square_to_one() -> None:
     norm = RMSNorm(16)
     nn.init.normal_(norm.gain)
     torch.testing.assert_close(norm(x), x / x.square().mean(-1, keepdim=True).sqrt() * norm.gain)
-    assert norm(x.bfloat16()).dtype == torch.float32  # what a gain is kept in
+    assert norm(x.bfloat16()).dtype == torch.float32  # the dtype of the gain
 
 
 def test_swiglu_is_a_gated_product() -> None:
@@ -159,14 +159,14 @@ def test_swiglu_is_a_gated_product() -> None:
     torch.testing.assert_close(layer(x), layer.out(gate * gate.sigmoid() * y))
 
 
-def test_blocks_whose_gates_are_shut_change_nothing() -> None:
+def test_blocks_with_closed_gates_change_nothing() -> None:
     torch.manual_seed(0)
     x, style, turns = torch.randn(2, N, 16), torch.randn(2, 6), rotary(GRID, 8)
     styled = StyledBlock(16, 2, 6)
     assert not torch.equal(styled(x, style, turns), x)
     nn.init.zeros_(styled.modulation.linear.weight)
     assert torch.equal(styled(x, style, turns), x)
-    assert torch.equal(DiTBlock(16, 2, 6)(x, style), x)  # as it begins
+    assert torch.equal(DiTBlock(16, 2, 6)(x, style), x)  # in its initial state
     block = Block(16, 2)
     for scale in block.scales:
         nn.init.zeros_(scale.gain)
@@ -200,7 +200,7 @@ def test_gradients_reach_every_parameter_of_a_block(kind: str) -> None:
     assert not [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
 
 
-def test_a_width_that_heads_do_not_fill_is_refused() -> None:
+def test_a_width_that_heads_do_not_divide_is_refused() -> None:
     assert heads_of("gat", 64, 32) == 2 and heads_of("gat", 8, 32) == 1 and heads_of("gat", 1152, 72) == 16
     with pytest.raises(UserError, match="try width=72"):
         heads_of("gat", 70, 32)

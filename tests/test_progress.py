@@ -1,4 +1,4 @@
-"""What one sees while a run goes on: the progress line, and TensorBoard's event files."""
+"""Output during training: the progress line, and TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from mulligan.report.progress import ProgressLine, clock, short
 from mulligan.report.tensorboard import TensorBoard
 
 ROW = {
-    "images_per_second": 331.4, "d/adversarial": 1.234, "g/adversarial": 0.87, "d/real": 0.84, "d/fake": -1.23,
+    "samples_per_second": 331.4, "d/adversarial": 1.234, "g/adversarial": 0.87, "d/real": 0.84, "d/fake": -1.23,
     "d/r1": 9.0,
 }  # fmt: skip
 
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that stands at now[0]."""
-    hands = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: hands[0])
-    return hands
+    """A clock whose time is now[0]."""
+    seconds = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: seconds[0])
+    return seconds
 
 
-def test_a_log_gets_a_line_now_and_then(now: list[float]) -> None:
+def test_a_log_gets_a_line_at_intervals(now: list[float]) -> None:
     log = io.StringIO()
     with ProgressLine(120_000, done=20_000, stream=log) as line:
         for _ in range(25):
@@ -48,14 +48,14 @@ def test_a_log_gets_a_line_now_and_then(now: list[float]) -> None:
     ], "every 10 seconds, and the end"
 
 
-def test_what_is_said_is_said_at_once_and_short_work_is_silent(now: list[float]) -> None:
+def test_messages_appear_at_once_and_short_work_is_silent(now: list[float]) -> None:
     log = io.StringIO()
     with ProgressLine(0, stream=log) as line:
         now[0] += 5
         line.count(10, 1000)
-        line.say("resumed [red] after 400 images")
+        line.say("resumed [red] after 400 samples")
         line.count(1000, 1000)
-    assert log.getvalue() == "resumed [red] after 400 images\n"
+    assert log.getvalue() == "resumed [red] after 400 samples\n"
 
 
 def test_quiet_is_quiet(now: list[float], capfd: pytest.CaptureFixture) -> None:
@@ -66,7 +66,7 @@ def test_quiet_is_quiet(now: list[float], capfd: pytest.CaptureFixture) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_nothing_known_yet_is_left_out(now: list[float]) -> None:
+def test_unknown_numbers_are_left_out(now: list[float]) -> None:
     log = io.StringIO()
     with ProgressLine(0, stream=log) as line:
         now[0] += 11
@@ -81,14 +81,14 @@ class Closed(io.StringIO):
         raise BrokenPipeError
 
 
-def test_a_reader_that_went_away_does_not_end_the_training(now: list[float]) -> None:
+def test_a_closed_stream_does_not_end_the_training(now: list[float]) -> None:
     with ProgressLine(10, stream=Closed()) as line:
         now[0] += 11
         line.update(5)
         line.say("x")
 
 
-def test_a_step_hardly_pays_for_it() -> None:
+def test_an_update_is_cheap() -> None:
     line, steps = ProgressLine(10**9, stream=io.StringIO()), 20_000
     fastest = min(timed(line, steps) for _ in range(3)) / steps
     assert fastest < 20e-6, "measured 0.3 us; loose, for a busy machine"
@@ -102,19 +102,19 @@ def timed(line: ProgressLine, steps: int) -> float:
 
 
 @pytest.mark.parametrize("count", [(0, "0"), (9999, "9,999"), (12_345, "12.3k"), (999_600, "1M"), (4.56e9, "4.56G")])
-def test_counts_in_passing(count: tuple[int, str]) -> None:
+def test_short_counts(count: tuple[int, str]) -> None:
     assert short(int(count[0])) == count[1]
 
 
 @pytest.mark.parametrize("seconds", [(7.4, "0:07"), (754, "12:34"), (5025, "1:23:45"), (59.7, "1:00")])
-def test_time_to_go(seconds: tuple[float, str]) -> None:
+def test_durations(seconds: tuple[float, str]) -> None:
     assert clock(seconds[0]) == seconds[1]
 
 
 TERMINAL = """
 import threading, time
 from mulligan.report.progress import ProgressLine
-row = {"images_per_second": 331.4, "d/adversarial": 1.23, "g/adversarial": 0.87, "d/real": 0.8, "d/fake": -1.2}
+row = {"samples_per_second": 331.4, "d/adversarial": 1.23, "g/adversarial": 0.87, "d/real": 0.8, "d/fake": -1.2}
 with ProgressLine(120_000) as line:
     for i in range(1, 5):
         time.sleep(0.21)
@@ -122,7 +122,7 @@ with ProgressLine(120_000) as line:
         if i == 2:
             line.metric("kid [bold] 0.01")
             line.say("best [bold] so far")
-    assert threading.active_count() == 1, "nothing redraws behind the training's back"
+    assert threading.active_count() == 1, "no thread redraws the line"
 """
 
 
@@ -133,16 +133,16 @@ def test_on_a_terminal_one_line_is_redrawn(width: int) -> None:
     assert "best [bold] so far\r\n" in sent
     screens = sent.split("\x1b[2K")
     last = screens[-2].rstrip("\r\n")
-    assert "40k/120k  331/s" in last and "…" not in sent, "words are whole or left out"
+    assert "40k/120k  331/s" in last and "…" not in sent, "parts are complete or left out"
     assert ("kid [bold] 0.01" in last) == (width >= 80)
     assert ("fake -1.2" in last) == (width >= 80) and ("━" in last) == (width == 120)
     assert sent.count("\n") == 2, "the line that stays, and leaving the live line: no redraw goes down a line"
-    assert sent.rstrip().endswith("\x1b[2K"), "gone at the end"
-    assert "\x1b[?25h" in screens[0] and "\x1b[?25l" not in "".join(screens[1:]), "the cursor is never gone"
+    assert sent.rstrip().endswith("\x1b[2K"), "removed at the end"
+    assert "\x1b[?25h" in screens[0] and "\x1b[?25l" not in "".join(screens[1:]), "the cursor is shown again at once"
 
 
 def on_terminal(program: str, width: int) -> str:
-    """What a program sends to a terminal of so many columns."""
+    """The output of a program to a terminal of so many columns."""
     import fcntl
     import pty
     import termios
@@ -159,7 +159,7 @@ def on_terminal(program: str, width: int) -> str:
     try:
         while block := os.read(master, 65536):
             sent += block
-    except OSError:  # Linux says so when the other end is closed
+    except OSError:  # how Linux reports that the other end is closed
         pass
     os.close(master)
     assert process.wait(timeout=20) == 0, sent.decode()
@@ -172,7 +172,7 @@ def test_rich_and_tensorboard_are_imported_when_used() -> None:
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "set()"
 
 
-def test_events_say_what_was_written_and_what_will_be_again(tmp_path: Path) -> None:
+def test_event_files_hold_what_was_written_and_hide_what_will_be_written_again(tmp_path: Path) -> None:
     board = TensorBoard(tmp_path, purge_step=4000)
     board.scalars({"d/real": 0.5, "d/fake": float("nan")}, 4100)
     board.image("samples", grid(torch.zeros(4, 1, 8, 8, dtype=torch.uint8)), 4200)

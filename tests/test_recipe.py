@@ -10,7 +10,8 @@ import pytest
 from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Budget, Part, Recipe, Schedule, Term, parse_setting
-from mulligan.runs.build import load_parts
+from mulligan.runs.parts import load_parts
+from mulligan.runs.recipes import differences
 
 load_parts()
 
@@ -61,7 +62,7 @@ def test_a_wrong_setting_is_refused_in_one_line(path: str, value: object, compla
     assert len(message) < 500
 
 
-def test_settings_reach_every_corner() -> None:
+def test_settings_change_any_option() -> None:
     made = base().with_set(
         {
             "generator.width": 8,
@@ -82,7 +83,7 @@ def test_settings_reach_every_corner() -> None:
 
 
 @pytest.mark.parametrize("kind", [registry.generators, registry.discriminators], ids=lambda kind: kind.kind)
-def test_no_network_has_less_than_nothing_of_anything(kind: registry.Registry) -> None:
+def test_whole_number_options_of_networks_refuse_negative_numbers(kind: registry.Registry) -> None:
     for name in kind:
         for option, default in kind.defaults(name).items():
             if type(default) is int:
@@ -102,11 +103,17 @@ def test_setting_a_part_keeps_the_rest_of_the_recipe() -> None:
 
 
 def test_schedules() -> None:
-    falling = Schedule("cosine", 2.0, 1.0, images=100)
+    falling = Schedule("cosine", 2.0, 1.0, samples=100)
     assert [falling.at(seen, budget=7) for seen in (0, 50, 100, 1000)] == [2.0, pytest.approx(1.5), 1.0, 1.0]
     assert Schedule("linear", 0.0, 1.0).at(25, budget=100) == 0.25  # over the whole budget
     late = base().with_set({"optimizer.generator.lr": "late-linear(0.5, 0)"}).optimizer.generator.options["lr"]
     assert [late.at(seen, budget=100) for seen in (0, 50, 75, 100)] == [0.5, 0.5, 0.25, 0.0]
+
+
+def test_a_schedule_is_described_as_it_is_typed() -> None:
+    typed = "cosine(0.5, 0, 1e+06)"
+    changed = base().with_set({"optimizer.generator.lr": typed})
+    assert differences(base(), changed) == [("optimizer.generator.lr", "0.0001", typed)]
 
 
 def test_lazy_terms_keep_their_strength_over_json() -> None:
@@ -125,7 +132,7 @@ def test_parts_are_values() -> None:
 
 @pytest.mark.parametrize("text", ["width", "=3", ""])
 def test_a_setting_needs_a_path_and_a_value(text: str) -> None:
-    with pytest.raises(UserError, match=r"part\.option=value"):
+    with pytest.raises(UserError, match=r"write name=value, for example --set generator\.width=128"):
         parse_setting(text)
 
 

@@ -1,4 +1,4 @@
-"""A run from its command to its report: trained, killed, resumed, sampled, measured."""
+"""A run from its command to its report: trained, killed, resumed, sampled, evaluated, and read by a later version."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.core.run import RunFolder
 from mulligan.engine import checkpoint
-from mulligan.runs.build import load_parts
+from mulligan.engine.loop import Stop
+from mulligan.runs.parts import load_parts
 
 SMALL = {"generator.width": 8, "discriminator.width": 8, "batch": 8}
 load_parts()
@@ -29,7 +30,7 @@ load_parts()
 
 @pytest.fixture(scope="module")
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> mg.Run:
-    return mg.train("digits", out=tmp_path_factory.mktemp("runs") / "a", images=160, settings=SMALL, quiet=True)
+    return mg.train("digits", out=tmp_path_factory.mktemp("runs") / "a", samples=160, settings=SMALL, quiet=True)
 
 
 def test_what_a_run_leaves_behind(digits_run: mg.Run) -> None:
@@ -38,29 +39,29 @@ def test_what_a_run_leaves_behind(digits_run: mg.Run) -> None:
         assert path.stat().st_size > 0
     assert {"progress", "metric", "event"} == {row["kind"] for row in folder.rows()}
     summary = digits_run.summary
-    assert summary["status"] == "finished" and summary["images_seen"] == 160
-    assert summary["images_per_second"] > 0 and summary["seconds"] > 0
+    assert summary["status"] == "finished" and summary["samples_seen"] == 160
+    assert summary["samples_per_second"] > 0 and summary["seconds"] > 0
     assert {"fid", "kid", "kid_se", "precision", "recall", "density", "coverage"} <= set(summary["metrics"])
     assert summary["protocol"]["split"] == "heldout" and summary["protocol"]["num_real"] == 500
     assert len(list(folder.samples.glob("*.png"))) == len(list(folder.rows("metric")))
     assert list(folder.tensorboard.glob("events*"))
-    assert folder.samples.joinpath("000000160.png").exists(), "the end is always looked at"
+    assert folder.samples.joinpath("000000160.png").exists(), "the last step is always evaluated"
 
 
 def test_the_same_command_again_is_done_at_once(digits_run: mg.Run) -> None:
     before = digits_run.folder.stats.read_bytes()
-    again = mg.train("digits", out=digits_run.path, images=160, settings=SMALL, quiet=True)
+    again = mg.train("digits", out=digits_run.path, samples=160, settings=SMALL, quiet=True)
     assert again.folder.stats.read_bytes() == before
 
 
 def test_another_command_may_not_overwrite_a_run(digits_run: mg.Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds a run with another recipe"):
-        mg.train("digits", out=digits_run.path, images=320, settings=SMALL, quiet=True)
+        mg.train("digits", out=digits_run.path, samples=320, settings=SMALL, quiet=True)
     with pytest.raises(UserError, match="another seed"):
-        mg.train("digits", out=digits_run.path, images=160, settings=SMALL, seed=1, quiet=True)
+        mg.train("digits", out=digits_run.path, samples=160, settings=SMALL, seed=1, quiet=True)
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match=r"thesis\.txt"):
-        mg.train("digits", out=tmp_path, images=160, settings=SMALL, quiet=True)
+        mg.train("digits", out=tmp_path, samples=160, settings=SMALL, quiet=True)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -93,7 +94,7 @@ def test_truncation_narrows_the_noise() -> None:
     assert noise_at(0, 0, (1000,)).abs().max() > 2.0
 
 
-def test_evaluate_says_how_it_measured(digits_run: mg.Run) -> None:
+def test_evaluate_gives_its_protocol(digits_run: mg.Run) -> None:
     result = digits_run.evaluate(samples=100)
     assert result["protocol"]["num_fake"] == 100 and result["protocol"]["features_stamp"]
     assert json.loads(json.dumps(result)) == result
@@ -107,11 +108,11 @@ def test_evaluate_says_how_it_measured(digits_run: mg.Run) -> None:
 def test_every_recipe_trains_breaks_resumes_and_samples(
     name: str, tmp_path: Path, random_images: Path, other_images: Path
 ) -> None:
-    """Two steps in one go, and one step, a resume and another step: the same bytes."""
+    """Two steps at once give the same bytes as one step, a resume and another step."""
     step = 2 * registry.recipes[name]().d_turns
     order = {
         "recipe": name,
-        "images": 2 * step,
+        "samples": 2 * step,
         "settings": {**tiny(name), "batch": 2},
         "quiet": True,
         "features": "random",
@@ -135,14 +136,14 @@ def test_every_recipe_trains_breaks_resumes_and_samples(
     ids=str,
 )
 def test_every_part_resumes(settings: dict[str, object], tmp_path: Path) -> None:
-    order = {"images": 16, "settings": {**tiny("digits"), "batch": 4, **settings}, "quiet": True, "features": "random"}
+    order = {"samples": 16, "settings": {**tiny("digits"), "batch": 4, **settings}, "quiet": True, "features": "random"}
     whole = mg.train("digits", out=tmp_path / "whole", **order)
     leave_after_one_step(("digits",), tmp_path / "broken", order)
     assert weights_file(whole) == weights_file(mg.train("digits", out=tmp_path / "broken", **order))
 
 
 def tiny(name: str) -> dict[str, object]:
-    """Settings that make a recipe's networks small: options that say how wide, as many of them as there were."""
+    """Settings that make a recipe's networks small: options of width, with as many values as before."""
     recipe, found = registry.recipes[name]().resolve().as_json(), {}
     for player in ("generator", "discriminator"):
         if "width" in recipe[player]:
@@ -161,7 +162,7 @@ def tiny(name: str) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def random_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """30 images of a size that every recipe serves, of three classes."""
+    """30 images of three classes, of a size that suits every recipe."""
     path = tmp_path_factory.mktemp("data") / "noise.npz"
     images = np.random.default_rng(0).integers(0, 255, (30, 64, 64), dtype=np.uint8)
     np.savez(path, images=images, labels=np.arange(30) % 3)
@@ -170,17 +171,17 @@ def random_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def other_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """20 others, for recipes that go from one kind to another."""
+    """20 more, for recipes that translate between two sets of images."""
     path = tmp_path_factory.mktemp("data") / "other.npz"
     np.savez(path, images=np.random.default_rng(1).integers(0, 255, (20, 64, 64), dtype=np.uint8))
     return path
 
 
 def leave_after_one_step(data: tuple[Path | str, ...], out: Path, order: dict) -> None:
-    from mulligan.runs.observer import Host
+    from mulligan.runs.observer import RunObserver
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Host, "interrupted", lambda self: True)
+        patch.setattr(RunObserver, "pause", lambda self, state: Stop("interrupted", "asked to stop"))
         run = mg.train(*data, out=out, **order)
     assert run.summary["status"] == "interrupted" and run.summary["steps"] == 1
 
@@ -194,7 +195,7 @@ def command(out: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "mulligan", "train", "digits", "--out", str(out), *settings, *more]
 
 
-LENGTH = ("--images", "1600", "--quiet")
+LENGTH = ("--samples", "1600", "--quiet")
 
 
 @pytest.fixture(scope="module")
@@ -229,17 +230,17 @@ def test_a_killed_process_resumes_to_the_same_bytes(number: int, unkilled: mg.Ru
         assert steps == sorted(set(steps)) == [row["step"] for row in whole.folder.rows(kind)]
 
 
-def test_minutes_become_images_once(tmp_path: Path) -> None:
+def test_minutes_become_a_count_of_samples_once(tmp_path: Path) -> None:
     started = time.monotonic()
     run = mg.train("digits", out=tmp_path / "m", minutes=0.3, settings=SMALL, quiet=True)
     taken = time.monotonic() - started
-    assert run.description["budget_images"] == run.summary["images_seen"] > 0
+    assert run.description["budget_samples"] == run.summary["samples_seen"] > 0
     assert taken < 40, "a loose bound: the machine may be busy with other tests"
 
 
 def test_divergence_stops_the_run_and_says_so(tmp_path: Path) -> None:
     run = mg.train(
-        "digits", out=tmp_path / "d", images=4000, quiet=True, guard="off",
+        "digits", out=tmp_path / "d", samples=4000, quiet=True, guard="off",
         settings={**SMALL, "optimizer.generator.lr": 1e30},
     )  # fmt: skip
     assert run.summary["status"] == "diverged"

@@ -1,27 +1,27 @@
-"""What happens between noise and D: latent optimisation, and who of a batch G learns from."""
+"""What happens between noise and D: latent optimisation, and which samples of a batch G learns from."""
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import weakref
 from pathlib import Path
 
 import pytest
 import torch
-from toys import HINGE, ToyD, ToyG, toy_game
+from toys import HINGE, NO_COND, ToyD, ToyG, toy_game
 
 import mulligan.terms.balance
 import mulligan.terms.latents  # noqa: F401  (registers them)
 from mulligan.core.batch import Judgement
+from mulligan.core.condition import Condition
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part, Schedule, Term
 from mulligan.core.registry import terms
 from mulligan.core.seeding import seed_step
-from mulligan.core.step import Penalty, Search, Step
+from mulligan.core.step import LatentUpdate, Penalty, Step
 from mulligan.engine import checkpoint
-from mulligan.engine.loop import Game, State, play, play_step, restore, tensors_of
-from mulligan.engine.optim import Tuned
+from mulligan.engine.loop import Game, State, Stop, play, play_step, restore, saved_state, tensors_of
+from mulligan.engine.optim import ScheduledOptimizer
 
 
 class Line(torch.nn.Module):
@@ -31,7 +31,7 @@ class Line(torch.nn.Module):
         super().__init__()
         self.weights = torch.nn.ParameterList(weights)
 
-    def forward(self, x: torch.Tensor, cond: torch.Tensor | None):
+    def forward(self, x: torch.Tensor, cond: Condition):
         if self.weights[0].ndim == 2:
             return x @ self.weights[0].T
         return Judgement([x @ self.weights[0] + 0.5 * x.square().sum(1)], [])
@@ -41,12 +41,12 @@ def test_a_search_goes_up_the_natural_gradient() -> None:
     """For x = A z the slope is A^T (w + A z), of which the first two of four numbers are followed."""
     torch.manual_seed(0)
     A, w, z = torch.randn(3, 4), torch.randn(3), torch.randn(5, 4)
-    found = terms["latent-search"](damping=0.7, share=0.5).fn(Line(A), Line(w), z, None, 0.9)
+    found = terms["latent-search"](damping=0.7, share=0.5).fn(Line(A), Line(w), z, NO_COND, 0.9)
     for i in range(5):
         slope = A.T @ (w + A @ z[i]) * torch.tensor([1.0, 1.0, 0.0, 0.0])
         torch.testing.assert_close(found[i], z[i] + 0.9 * slope / (0.7 + slope @ slope))
     with torch.autocast("cpu", torch.bfloat16):
-        again = terms["latent-search"](damping=0.7, share=0.5).fn(Line(A), Line(w), z, None, 0.9)
+        again = terms["latent-search"](damping=0.7, share=0.5).fn(Line(A), Line(w), z, NO_COND, 0.9)
     assert torch.equal(found, again), "not in half precision"
     for wrong in ({"share": 0.0}, {"share": 2.0}, {"damping": 0.0}):
         with pytest.raises(UserError, match="share"):
@@ -55,11 +55,11 @@ def test_a_search_goes_up_the_natural_gradient() -> None:
 
 def by_hand(G: ToyG, D: ToyD, z: torch.Tensor, a: float, b: float) -> torch.Tensor:
     start = z.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(D(G(start, None), None).logits[0].sum(), start, create_graph=True)
+    (slope,) = torch.autograd.grad(D(G(start, NO_COND), NO_COND).logits[0].sum(), start, create_graph=True)
     return z + torch.stack([a * g / (b + g @ g) for g in slope])
 
 
-def test_both_players_learn_through_what_a_search_found() -> None:
+def test_both_players_learn_through_a_latent_update() -> None:
     """The gradients of both losses with z' = z + dz(G, D), the second-order part included, by plain SGD."""
     sgd, rate = Part("sgd", lr=1.0), 1.0
     rules = [
@@ -68,64 +68,66 @@ def test_both_players_learn_through_what_a_search_found() -> None:
     ]
     game, hand = toy_game(share_fakes=False, rules=rules), toy_game()
     for player in (game.g, game.d):
-        player.tuned = Tuned(sgd, player.net.parameters())
+        player.scheduled = ScheduledOptimizer(sgd, player.net.parameters())
     G, D = hand.g.net, hand.d.net
     play_step(game, State(), budget=100)
     seed_step(0, 0, 0, 0)
 
-    z, real = torch.randn(8, 4), hand.deal(0, 8).real
+    z, real = torch.randn(8, 4), hand.train_batch(0, 8).real
     found = by_hand(G, D, z, 0.9, 0.1)
     cost = 3 * (found - z).square().sum(1)
-    loss = (HINGE.d(D(real, None).logits[0], D(G(found, None), None).logits[0]) + cost).mean()
-    first_order = torch.autograd.grad(D(G(found.detach(), None), None).logits[0].mean(), list(D.parameters()))
+    loss = (HINGE.d(D(real, NO_COND).logits[0], D(G(found, NO_COND), NO_COND).logits[0]) + cost).mean()
+    first_order = torch.autograd.grad(D(G(found.detach(), NO_COND), NO_COND).logits[0].mean(), list(D.parameters()))
     slopes = torch.autograd.grad(loss, list(D.parameters()))
     with torch.no_grad():
         for p, slope in zip(D.parameters(), slopes, strict=True):
             p -= rate * slope
     for mine, theirs in zip(game.d.net.parameters(), D.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs)
-    through = torch.autograd.grad(D(G(by_hand(G, D, z, 0.9, 0.1), None), None).logits[0].mean(), list(D.parameters()))
-    assert not torch.allclose(through[0], first_order[0], rtol=1e-2), "the way through z' counts"
+    through = torch.autograd.grad(
+        D(G(by_hand(G, D, z, 0.9, 0.1), NO_COND), NO_COND).logits[0].mean(), list(D.parameters())
+    )
+    assert not torch.allclose(through[0], first_order[0], rtol=1e-2), "the gradient through z' counts"
 
     z = torch.randn(8, 4)
     found = by_hand(G, D, z, 0.9, 0.1)
-    loss = (-D(G(found, None), None).logits[0] + 3 * (found - z).square().sum(1)).mean()
+    loss = (-D(G(found, NO_COND), NO_COND).logits[0] + 3 * (found - z).square().sum(1)).mean()
     slopes = torch.autograd.grad(loss, list(G.parameters()))
     for mine, theirs, slope in zip(game.g.net.parameters(), G.parameters(), slopes, strict=True):
         torch.testing.assert_close(mine, theirs - rate * slope)
 
 
-@pytest.mark.parametrize(("share_fakes", "searches"), [(True, 2), (False, 3)])
-def test_z_is_always_what_made_the_fake(share_fakes: bool, searches: int) -> None:
-    calls, seen = [], []
+@pytest.mark.parametrize(("share_fakes", "updates"), [(True, 2), (False, 3)])
+def test_z_is_always_what_made_the_fake(share_fakes: bool, updates: int) -> None:
+    calls, turns = [], []
 
     def move(G, D, z, cond, weight):
         calls.append(weight)
         return z + weight
 
-    def look(step: Step) -> torch.Tensor:
-        torch.testing.assert_close(step.z, step.drawn + 0.5)
-        seen.append((step.side, step.fake.detach().clone(), step.G(step.z, None).detach(), step.z.clone()))
+    def record(step: Step) -> torch.Tensor:
+        torch.testing.assert_close(step.z, step.z_drawn + 0.5)
+        turns.append((step.side, step.fake.detach().clone(), step.G(step.z, NO_COND).detach(), step.z.clone()))
         return step.fake.flatten(1).sum(1) * 0
 
-    rules = [("own", Term(0.5), Search("both", move)), ("look", Term(1.0), Penalty("both", look))]
+    rules = [("own", Term(0.5), LatentUpdate("both", move)), ("record", Term(1.0), Penalty("both", record))]
     game = toy_game(share_fakes=share_fakes, d_turns=2, rules=rules)
     play_step(game, State(), 100)
-    assert calls == [0.5] * searches
-    assert [side for side, *_ in seen] == ["d", "d", "g"]
-    for _, fake, again, _ in seen:
+    assert calls == [0.5] * updates
+    assert [side for side, *_ in turns] == ["d", "d", "g"]
+    for _, fake, again, _ in turns:
         torch.testing.assert_close(fake, again)
-    assert torch.equal(seen[1][3], seen[2][3]) == share_fakes
+    assert torch.equal(turns[1][3], turns[2][3]) == share_fakes
 
 
-def test_a_search_may_be_lazy_and_on_one_side() -> None:
+def test_a_latent_update_may_be_lazy_and_on_one_side() -> None:
     calls = []
 
     def move(G, D, z, cond, weight):
         calls.append(z)
         return z
 
-    game = toy_game(share_fakes=False, rules=[("own", Term(1.0, every=2), Search("d", move))])
+    game = toy_game(share_fakes=False, rules=[("own", Term(1.0, every=2), LatentUpdate("d", move))])
     state = State()
     for _ in range(4):
         play_step(game, state, 100)
@@ -133,8 +135,8 @@ def test_a_search_may_be_lazy_and_on_one_side() -> None:
     assert len(calls) == 2
 
 
-def table(game: Game, folder: Path | None, leave_after: int | None):
-    class Table:
+def observer(game: Game, folder: Path | None, leave_after: int | None):
+    class Observer:
         steps = 0
 
         def budget(self, state):
@@ -144,17 +146,18 @@ def table(game: Game, folder: Path | None, leave_after: int | None):
             self.steps += 1
             assert all(value.isfinite().all() for value in report.values())
 
-        def milestone(self, state):
+        def evaluate(self, state):
             return None
 
         def save(self, state):
             if folder:
-                checkpoint.write_step(folder, tensors_of(game), dataclasses.asdict(state))
+                checkpoint.write_step(folder, tensors_of(game), saved_state(game, state))
 
-        def interrupted(self):
-            return leave_after is not None and self.steps >= leave_after
+        def pause(self, state):
+            left = leave_after is not None and self.steps >= leave_after
+            return Stop("interrupted", "asked to stop") if left else None
 
-    return Table()
+    return Observer()
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,7 @@ def table(game: Game, folder: Path | None, leave_after: int | None):
     ],
     ids=lambda settings: " ".join(settings),
 )
-def test_games_of_searches_and_shares_go_on_bit_for_bit(tmp_path: Path, settings: dict) -> None:
+def test_games_with_latent_updates_and_shares_go_on_bit_for_bit(tmp_path: Path, settings: dict) -> None:
     rules = [
         ("latent-search", Term(0.9), terms["latent-search"](damping=0.1)),
         ("latent-distance", Term(0.1), terms["latent-distance"]()),
@@ -176,31 +179,31 @@ def test_games_of_searches_and_shares_go_on_bit_for_bit(tmp_path: Path, settings
     ]
     settings = {"dropout": 0.3, "rules": rules, **settings}
     whole, broken, again = (toy_game(**settings) for _ in range(3))
-    play(whole, State(), table(whole, None, None))
-    play(broken, State(), table(broken, tmp_path, 4))
+    play(whole, State(), observer(whole, None, None))
+    play(broken, State(), observer(broken, tmp_path, 4))
     found, _ = checkpoint.read_last(tmp_path)
-    play(again, restore(again, found), table(again, None, None))
+    play(again, restore(again, found), observer(again, None, None))
     mine, theirs = tensors_of(again), tensors_of(whole)
     assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
-@pytest.mark.parametrize(("share", "kept"), [(1.0, 8), (0.5, 4), (0.3, 2), (0.01, 1)])
+@pytest.mark.parametrize(("share", "count"), [(1.0, 8), (0.5, 4), (0.3, 2), (0.01, 1)])
 @pytest.mark.parametrize("share_fakes", [True, False])
-def test_g_learns_from_the_best_alone(share: float, kept: int, share_fakes: bool) -> None:
-    """Plain SGD on the mean of the best few of D's words; a penalty on fakes themselves counts all of them."""
+def test_g_learns_from_the_best_alone(share: float, count: int, share_fakes: bool) -> None:
+    """Plain SGD on the mean of D's logits of the best few; a penalty on fakes themselves counts all of them."""
     size = Penalty("g", lambda step: step.fake.flatten(1).square().sum(1))
     game = toy_game(
         share_fakes=share_fakes, rules=[("top-k", Term(share), terms["top-k"]()), ("size", Term(0.1), size)]
     )
-    game.g.tuned = Tuned(Part("sgd", lr=1.0), game.g.net.parameters())
+    game.g.scheduled = ScheduledOptimizer(Part("sgd", lr=1.0), game.g.net.parameters())
     G = toy_game().g.net
     play_step(game, State(), 100)
     seed_step(0, 0, 0, 0)
     z = torch.randn(8, 4)
     z = z if share_fakes else torch.randn(8, 4)
-    fake = G(z, None)
-    said = game.d.net(fake, None).logits[0]
-    loss = -said.sort(descending=True).values[:kept].mean() + 0.1 * fake.flatten(1).square().sum(1).mean()
+    fake = G(z, NO_COND)
+    logits = game.d.net(fake, NO_COND).logits[0]
+    loss = -logits.sort(descending=True).values[:count].mean() + 0.1 * fake.flatten(1).square().sum(1).mean()
     slopes = torch.autograd.grad(loss, list(G.parameters()))
     for mine, was, slope in zip(game.g.net.parameters(), G.parameters(), slopes, strict=True):
         torch.testing.assert_close(mine, was - slope, rtol=1e-4, atol=1e-6)
@@ -212,11 +215,11 @@ def test_top_k_refuses_what_is_no_share() -> None:
             play_step(toy_game(rules=[("top-k", Term(share), terms["top-k"]())]), State(), 100)
 
 
-def test_top_k_lets_go_of_its_step() -> None:
-    """A hook that held its step would keep every graph there ever was."""
+def test_top_k_does_not_hold_its_step() -> None:
+    """A hook with a reference to its step would keep every graph alive."""
     steps = []
-    look = Penalty("g", lambda step: steps.append(weakref.ref(step)) or step.on_fake.logits[0])
-    game = toy_game(rules=[("top-k", Term(0.5), terms["top-k"]()), ("look", Term(1.0), look)])
+    record = Penalty("g", lambda step: steps.append(weakref.ref(step)) or step.on_fake.logits[0])
+    game = toy_game(rules=[("top-k", Term(0.5), terms["top-k"]()), ("record", Term(1.0), record)])
     play_step(game, State(), 100)
     gc.collect()
     assert steps and steps[0]() is None

@@ -1,48 +1,54 @@
-"""Which sizes networks serve, and that what they do not is refused in one line with one that they do."""
+"""Which image sizes networks support. Others are refused in one line, which names a near size that they support."""
 
 from __future__ import annotations
 
 import re
-from inspect import signature
 
 import pytest
 import torch
 
 from mulligan.core import registry
+from mulligan.core.condition import by_class
 from mulligan.core.errors import UserError
+from mulligan.core.sample import Sample
+from mulligan.engine.device import DeviceSetting
+from mulligan.kinds.image import ImageSample
+from mulligan.kinds.points import PointSample
 from mulligan.models.sizes import base_grid, halvings
-from mulligan.runs.build import build_networks, load_parts
+from mulligan.runs.build import build_networks
+from mulligan.runs.parts import load_parts
 
 load_parts()
 SIZES = ((28, 28), (32, 32), (30, 45))
 CPU, META = torch.device("cpu"), torch.device("meta")
 RECIPES = {name: registry.recipes[name]().resolve() for name in registry.recipes}
-FROM_NOISE = [r for r in RECIPES.values() if "shown" not in signature(registry.generators[r.generator.name]).parameters]
+FROM_NOISE = [r for r in RECIPES.values() if not registry.generators.declared(r.generator.name).needs]
 ONE_OF_EACH = {(r.generator.name, len(r.generator.options.get("widths", ()))): r.name for r in FROM_NOISE}
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH.values())
 def test_a_family_is_built_or_names_a_size_that_it_can_be_built_for(name: str) -> None:
     recipe = RECIPES[name]
-    device = CPU if recipe.discriminator.name == "projected" else META  # a frozen net has weights that are read
+    device = CPU if recipe.discriminator.name == "projected" else META  # a frozen net reads its weights from a file
 
-    def build(*shape: int) -> None:
+    def build(sample: Sample) -> None:
         with device:
-            build_networks(recipe, shape, 3, device)
+            build_networks(recipe, sample, by_class(3), DeviceSetting(device))
 
     for size in SIZES:
         try:
-            build(3, *size)
+            build(ImageSample(shape=(3, *size)))
         except UserError as error:
             said = str(error)
             assert "\n" not in said and f"{size[0]}x{size[1]}" in said
             named = re.search(r"try --size (\d+)x(\d+)(?:, or |$)", said)
             assert named, said
-            build(3, *map(int, named.groups()))
-    try:
-        build(2)
-    except UserError as error:
-        assert str(error).endswith("points are for mlp")
+            build(ImageSample(shape=(3, *map(int, named.groups()))))
+    if registry.generators.declared(recipe.generator.name).kinds is None:
+        build(PointSample())
+    else:
+        with pytest.raises(UserError, match=r"is for image samples, .* valid generators: mlp$"):
+            build(PointSample())
 
 
 @pytest.mark.parametrize(
@@ -58,7 +64,5 @@ def test_a_near_size_is_named() -> None:
         base_grid("some", (1, 28, 45), 3)
     with pytest.raises(UserError, match=r"try --size 64x64$"):
         base_grid("some", (1, 28, 28), 6)
-    with pytest.raises(UserError, match="points are for mlp"):
-        base_grid("some", (2,), 3)
     with pytest.raises(UserError, match=r"not possible from 30x45; try --size 32x48$"):
         halvings("some", (1, 30, 45))

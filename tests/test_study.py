@@ -1,4 +1,4 @@
-"""Does synthetic data help: gains on constructed answers, a study from end to end, and what is refused."""
+"""Does synthetic data help: gains on constructed results, a whole study, and what is refused."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 import mulligan as mg
 from mulligan.core.errors import UserError
 from mulligan.data import open_data
-from mulligan.metrics.classifier import BATCH, answers, fitted
+from mulligan.metrics.classifier import BATCH, fitted, outputs
 from mulligan.metrics.gains import gain
-from mulligan.runs.study import Arm, Pool, _compared, _dealer, _near, _synthetic, arms_of
+from mulligan.runs.study import Arm, Pool, _batches, _compared, _near, _synthetic, arms_of
 
 SMALL = {"generator.width": 8, "discriminator.width": 8, "batch": 8}
 QUICK = {"ratios": (1.0,), "seeds": 2, "steps": 4, "quiet": True}
@@ -22,7 +22,7 @@ QUICK = {"ratios": (1.0,), "seeds": 2, "steps": 4, "quiet": True}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> mg.Run:
-    return mg.train("digits", out=tmp_path_factory.mktemp("runs") / "a", images=64, settings=SMALL, quiet=True)
+    return mg.train("digits", out=tmp_path_factory.mktemp("runs") / "a", samples=64, settings=SMALL, quiet=True)
 
 
 def right(share: float, seeds: int = 5, images: int = 400, seed: int = 0) -> np.ndarray:
@@ -36,12 +36,12 @@ def test_a_gain_has_the_size_and_sign_that_it_has() -> None:
     assert worse.points == -better.points and worse.verdict == "harms"
 
 
-def test_what_is_no_gain_is_rarely_called_one() -> None:
+def test_a_zero_gain_is_rarely_called_a_gain() -> None:
     verdicts = [gain(right(0.9, seed=2 * i), right(0.9, seed=2 * i + 1)).verdict for i in range(200)]
     assert sum("told" not in verdict for verdict in verdicts) <= 10  # 5 % of 200
 
 
-def test_more_comparisons_ask_for_more() -> None:
+def test_more_comparisons_widen_the_interval() -> None:
     one, many = gain(right(0.9, seed=1), right(0.88)), gain(right(0.9, seed=1), right(0.88), comparisons=8)
     assert many.low < one.low < one.points == many.points
 
@@ -65,7 +65,7 @@ def test_the_best_mix_is_named_only_where_it_helps() -> None:
     assert set(found["arms"][real]["by_class"]) == {"cat", "dog"}
 
 
-def test_a_mix_holds_what_its_arm_says() -> None:
+def test_a_mix_has_the_shares_of_its_arm() -> None:
     real = open_data("digits")
     pool = Pool(
         torch.full((9000, 1, 28, 28), 7, dtype=torch.uint8), torch.zeros(9000).long(), torch.arange(9000) % 2 > 0,
@@ -74,15 +74,15 @@ def test_a_mix_holds_what_its_arm_says() -> None:
     assert len(_synthetic(Arm("", 0.5), real, pool)) == 2250
     assert (_synthetic(Arm("", 0.5, filtered="right"), real, pool) % 2 == 1).all()
     assert (_synthetic(Arm("", 0.5, filtered="near"), real, pool) % 3 > 0).all()
-    deal = _dealer(Arm("", 1.0), real, pool, seed=0)
-    images = torch.cat([deal(step)[0] for step in range(2 * 4500 // BATCH)])
+    batch = _batches(Arm("", 1.0), real, pool, seed=0)
+    images = torch.cat([batch(step)[0] for step in range(2 * 4500 // BATCH)])
     synthetic = (images == 7 / 127.5 - 1).flatten(1).all(1)
     assert synthetic.double().mean() == pytest.approx(0.5, abs=0.01), "an epoch shows each once"
-    only = _dealer(Arm("", 1.0, real=False), real, pool, seed=0)(0)
+    only = _batches(Arm("", 1.0, real=False), real, pool, seed=0)(0)
     assert (only[1] == 0).all() and (only[0] == 7 / 127.5 - 1).all()
 
 
-def test_what_lies_beyond_real_images_is_not_near_them() -> None:
+def test_samples_far_from_real_images_are_not_near_them() -> None:
     generator = torch.Generator().manual_seed(0)
     real, alike = torch.randn(200, 4, generator=generator), torch.randn(100, 4, generator=generator)
     assert _near(alike, real).double().mean() > 0.8
@@ -95,7 +95,7 @@ def test_the_classifier_learns_what_can_be_learnt() -> None:
     labels = torch.arange(64) % 2
     images[labels == 0, :, :, :12], images[labels == 1, :, :, 12:] = 200, 200
     net = fitted((3, 20, 24), 2, lambda step: (images, labels), steps=12, seed=0)
-    assert (answers(net, images).argmax(1) == labels).all()
+    assert (outputs(net, images).argmax(1) == labels).all()
     again = fitted((3, 20, 24), 2, lambda step: (images, labels), steps=12, seed=0)
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
 
@@ -117,10 +117,10 @@ def test_a_study_from_end_to_end_and_again(run: mg.Run, tmp_path: Path) -> None:
     assert mg.study(run, **QUICK) == found
 
 
-def test_images_learnt_from_are_not_tested_on(run: mg.Run, tmp_path: Path) -> None:
+def test_training_images_are_left_out_of_the_test(run: mg.Run, tmp_path: Path) -> None:
     digits = open_data("digits")
     some = np.concatenate([digits.heldout[::5], digits.train[::90]])
-    images = digits.images(some).permute(0, 2, 3, 1).numpy()
+    images = digits.records(some).permute(0, 2, 3, 1).numpy()
     np.savez(tmp_path / "test.npz", images=images, labels=np.array(digits.classes)[digits.labels[some]])
     found = mg.study(run, test=tmp_path / "test.npz", **QUICK)
     assert found["protocol"]["test_images"] == 100
@@ -145,6 +145,14 @@ def test_what_cannot_be_studied_is_refused(run: mg.Run, asked: dict, says: str) 
 
 
 def test_a_run_without_classes_is_refused(tmp_path: Path) -> None:
-    plain = mg.train("ring", out=tmp_path / "b", images=64, settings={"batch": 8}, quiet=True)
+    plain = mg.train(
+        "digits", out=tmp_path / "plain", samples=16, settings={**SMALL, "task": "unconditional"}, quiet=True
+    )
     with pytest.raises(UserError, match="without classes"):
         mg.study(plain, **QUICK)
+
+
+def test_a_run_on_points_is_refused(tmp_path: Path) -> None:
+    points = mg.train("ring", out=tmp_path / "points", samples=64, settings={"batch": 8}, quiet=True)
+    with pytest.raises(UserError, match="study is for image samples, and these are points of 2"):
+        mg.study(points, **QUICK)

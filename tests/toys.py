@@ -1,21 +1,23 @@
-"""The smallest G and D that take part in a game, of any rank."""
+"""The smallest G and D that take part in a game, for samples of any shape."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from mulligan.augment.parts import Augmentation
+from mulligan.augment.parts import AdaptiveAugmentation
 from mulligan.core.batch import Batch, Judgement
+from mulligan.core.condition import Condition
+from mulligan.core.network import Discriminator, Generator
 from mulligan.core.recipe import Part
 from mulligan.core.step import Loss
 from mulligan.engine.ema import MovingAverage
 from mulligan.engine.loop import Game
-from mulligan.engine.optim import Tuned
+from mulligan.engine.optim import ScheduledOptimizer
 from mulligan.engine.turn import Player
 
 
-class ToyG(nn.Module):
+class ToyG(Generator):
     z_shape = (4,)
 
     def __init__(self, shape: tuple[int, ...], stages: int = 1) -> None:
@@ -23,25 +25,26 @@ class ToyG(nn.Module):
         self.shape, self.stages = shape, stages
         self.net = nn.Linear(4, torch.Size(shape).numel())
 
-    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
+    def forward(self, z: Tensor, cond: Condition) -> Tensor:
         x = self.net(z).tanh().unflatten(1, self.shape)
         return torch.cat([x / 2] * (self.stages - 1) + [x], 1) if self.training else x
 
 
-class ToyD(nn.Module):
+class ToyD(Discriminator):
     def __init__(self, shape: tuple[int, ...], dropout: float = 0.0) -> None:
         super().__init__()
         self.net = nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(shape).numel(), 8), nn.Tanh(), nn.Dropout(dropout))
         self.head = nn.Linear(8, 1)
         self.calls = 0
 
-    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
+    def forward(self, x: Tensor, cond: Condition) -> Judgement:
         self.calls += 1
         h = self.net(x)
         return Judgement([self.head(h).squeeze(1)], [h])
 
 
 HINGE = Loss(d=lambda real, fake: (1 - real).relu() + (1 + fake).relu(), g=lambda fake: -fake)
+NO_COND = Condition()
 
 
 def toy_game(
@@ -54,16 +57,19 @@ def toy_game(
     adam = Part("adam", lr=0.01)
     mine = {side: {name: pair for name, *pair in rules if pair[1].side in (side, "both")} for side in "gd"}
 
-    def deal(position: int, count: int) -> Batch:
-        return Batch(data[torch.arange(position, position + count) % len(data)], None)
+    def train_batch(position: int, count: int) -> Batch:
+        return Batch(data[torch.arange(position, position + count) % len(data)], NO_COND)
+
+    def heldout_batch(count: int, start: int | None = None) -> Batch:
+        return Batch(data[:count], NO_COND)
 
     return Game(
-        g=Player("g", G, Tuned(adam, G.parameters()), mine["g"]),
-        d=Player("d", D, Tuned(adam, D.parameters()), mine["d"]),
+        g=Player("g", G, ScheduledOptimizer(adam, G.parameters()), mine["g"]),
+        d=Player("d", D, ScheduledOptimizer(adam, D.parameters()), mine["d"]),
         ema=MovingAverage(G),
         **{
-            "ema_half_life": 20.0, "ema_clock": lambda seen, budget: 1.0, "loss": HINGE, "deal": deal,
-            "unseen": lambda count: Batch(data[:count], None), "z_shape": G.z_shape, "class_counts": (),
-            "augment": Augmentation(), "device": torch.device("cpu"), "batch": 8, **settings,
+            "ema_half_life": 20.0, "ema_clock": lambda seen, budget: 1.0, "loss": HINGE, "train_batch": train_batch,
+            "heldout_batch": heldout_batch, "z_shape": G.z_shape, "augment": AdaptiveAugmentation(),
+            "device": torch.device("cpu"), "batch": 8, **settings,
         },
     )  # fmt: skip

@@ -11,12 +11,12 @@ import sys
 import click
 
 from mulligan.cli.applying import apply
-from mulligan.cli.browsing import completion, zoo
+from mulligan.cli.browsing import completion, parts, zoo
 from mulligan.cli.judging import compare, evaluate, study
 from mulligan.cli.latent import edit, invert
 from mulligan.cli.training import diagnose, inspect, train
 from mulligan.cli.using import sample
-from mulligan.cli.words import INTERRUPTED, OK, USER_ERROR
+from mulligan.cli.words import INTERRUPTED, OK, USER_ERROR, brings_parts
 from mulligan.core.errors import UserError
 from mulligan.core.version import __version__
 
@@ -54,5 +54,6 @@ def cli() -> None:
     """
 
 
-for verb in (train, sample, apply, invert, edit, evaluate, compare, study, diagnose, inspect, zoo, completion):
-    cli.add_command(verb)
+for verb in (train, sample, apply, invert, edit, evaluate, compare, study, diagnose, inspect, zoo, parts):
+    cli.add_command(brings_parts(verb))
+cli.add_command(completion)

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from mulligan.cli.words import RUN, data_options, print_json, print_table, read_options
+from mulligan.cli.words import RUN, print_json, print_table, read_options
 
 
 def judge_options(command: Callable) -> Callable:
-    """The options that say how fakes are measured."""
+    """The options that say how samples are measured."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print as JSON."),
         click.option("--quiet", is_flag=True, help="No progress line."),
@@ -34,7 +34,7 @@ def judge_options(command: Callable) -> Callable:
             "--features",
             default="auto",
             show_default=True,
-            help="Feature net: self, digits, inception, dinov2, clip, random.",
+            help="Feature net: see `mulligan parts feature-net`.",
         ),
         click.option("--data", help="Real images to measure against.  [default: those a run was trained on]"),
     ):
@@ -48,15 +48,15 @@ def judge_options(command: Callable) -> Callable:
     "--metrics",
     "groups",
     multiple=True,
-    help="quality, unbiased, pictures, copying, usefulness; repeatable.  [default: all but the last]",
+    help="A group of measures, repeatable: see `mulligan parts measures`.  [default: all but usefulness]",
 )
 @judge_options
-@data_options
+@read_options
 def evaluate(what: str, groups: tuple[str, ...], as_json: bool, **asked: Any) -> None:
     """Measure WHAT, a run or images of any making, against real images that it never saw."""
     from mulligan import api
 
-    result = api.evaluate(what, **_read(asked), **({"groups": groups} if groups else {}))
+    result = api.evaluate(what, **asked, **({"groups": groups} if groups else {}))
     if as_json:
         print_json(result)
         return
@@ -82,18 +82,18 @@ def evaluate(what: str, groups: tuple[str, ...], as_json: bool, **asked: Any) ->
         print(sentence)
     for note in result["notes"]:
         print(f"note: {note}")
-    print("measured with  " + "  ".join(f"{name}={value}" for name, value in result["protocol"].items()))
+    _print_protocol(result["protocol"])
 
 
 @click.command()
 @click.argument("whats", nargs=-1, required=True, metavar="A B [C ...]")
 @judge_options
-@data_options
+@read_options
 def compare(whats: tuple[str, ...], as_json: bool, **asked: Any) -> None:
     """Measure several, runs or images of any making, against the same real images, and say which differ."""
     from mulligan import api
 
-    found = api.compare_models(whats, **_read(asked))
+    found = api.compare(whats, **asked)
     if as_json:
         print_json(found)
         return
@@ -104,25 +104,20 @@ def compare(whats: tuple[str, ...], as_json: bool, **asked: Any) -> None:
     ]
     print_table(rows, header=("model", *names))
     print(f"\nleast KID: {found['best']}; against it")
-    for model, apart in found["differences"].items():
+    for model, measured in found["differences"].items():
         print(f"\n{model}")
         print_table(
             [
                 (f"  {name}", f"{each['value']:+.4g} ({each['low']:+.4g} to {each['high']:+.4g})", each["verdict"])
-                for name, each in apart.items()
+                for name, each in measured.items()
             ]
         )
-    print(
-        "\nmeasured with  " + "  ".join(f"{name}={value}" for name, value in found["protocol"].items() if value != "")
-    )
+    print()
+    _print_protocol(found["protocol"])
 
 
-def _read(asked: dict[str, Any]) -> dict[str, Any]:
-    """The options of a verb, as the api takes them."""
-    from mulligan import api
-
-    reading = {name: asked.pop(name) for name in ("size", "labels", "channels", "max_bad")}
-    return asked | {"options": api.DataOptions(**read_options(**reading))}
+def _print_protocol(protocol: dict[str, Any]) -> None:
+    print("measured with  " + "  ".join(f"{name}={value}" for name, value in protocol.items() if value != ""))
 
 
 @click.command()
@@ -150,11 +145,11 @@ def study(
     if as_json:
         print_json(found)
         return
-    told = found["protocol"]
+    protocol = found["protocol"]
     print(
-        f"A small classifier learns from {told['real_images']:,} real images of {told['data']}, with and without "
-        f"samples of {told['model']}; how many it gets right of {told['test_images']:,} that nobody saw, "
-        f"in the mean of {told['seeds']} trainings:\n"
+        f"A small classifier learns from {protocol['real_images']:,} real images of {protocol['data']}, with and "
+        f"without samples of {protocol['model']}; how many it gets right of {protocol['test_images']:,} that nobody "
+        f"saw, in the mean of {protocol['seeds']} trainings:\n"
     )
     rows = [(name, f"{arm['accuracy']:.1%}", *_gained(arm)) for name, arm in found["arms"].items()]
     print_table(rows, header=("trained on", "right", "points gained", "interval", "over", "verdict"))
@@ -178,7 +173,7 @@ def study(
         print(f"note: {note}")
     if write is not None:
         print(f"written: {write}" if best else f"nothing helped, so nothing is written to {write}")
-    print("measured with  " + "  ".join(f"{name}={value}" for name, value in told.items()))
+    _print_protocol(protocol)
 
 
 def _gained(arm: dict[str, Any]) -> tuple[str, ...]:

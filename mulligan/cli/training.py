@@ -9,38 +9,26 @@ from typing import Any
 
 import click
 
-from mulligan.cli.words import (
-    FAILED,
-    INTERRUPTED,
-    OK,
-    RUN,
-    data_options,
-    print_json,
-    print_table,
-    read_options,
-    readable,
-)
+from mulligan.cli.words import FAILED, INTERRUPTED, OK, RUN, print_json, print_table, read_options, readable
 
 
 @click.command()
 @click.argument("data")
 @click.argument("other", required=False)
-@click.option("--out", type=RUN, help="Run folder; by default a new one under runs/. The same command again resumes.")
+@click.option("--out", type=RUN, help="Run folder.  [default: a new one under runs/]")
 @click.option("--recipe", help="Name (see `mulligan zoo`) or a .json file.  [default: chosen to fit]")
-@click.option(
-    "--task", help="inpaint, denoise, deblur, superres, colour, jpeg, pairs, style: images from images; by-class."
-)
+@click.option("--task", help="What the generator is given: see `mulligan parts task`.  [default: noise alone]")
 @click.option(
     "--autoencoder",
     metavar="self|FOLDER",
-    help="Play on latents: of one learnt from DATA, or of diffusers' AutoencoderKL.",
+    help="Train on latents: of one trained on DATA, or of an AutoencoderKL.",
 )
 @click.option("--minutes", type=float, help="Stop after this time,")
-@click.option("--images", type=int, help="or after this many images shown to the discriminator,")
-@click.option("--epochs", type=float, help="or after this many passes over the data, whichever comes first.")
+@click.option("--samples", "--images", type=int, help="or after so many samples seen by the discriminator,")
+@click.option("--epochs", type=float, help="or after so many passes over the data, whichever comes first.")
 @click.option("--converge", is_flag=True, help="Also stop when the tracked metric no longer improves beyond its noise.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--set", "settings", multiple=True, metavar="PART.OPTION=VALUE", help="Change the recipe; repeatable.")
+@click.option("--set", "changes", multiple=True, metavar="PART.OPTION=VALUE", help="Change the recipe; repeatable.")
 @click.option("--features", default="auto", show_default=True, help="Feature net of the tracked metric.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, mps.")
 @click.option(
@@ -48,59 +36,53 @@ from mulligan.cli.words import (
     type=click.Choice(["on", "warn", "off"]),
     default="on",
     show_default=True,
-    help="Rewind and repair a run that goes wrong; only say so; look away.",
+    help="When a run goes wrong: rewind and repair it, only say so, or do nothing.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe, sizes, time and memory; train nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress line.")
-@data_options
+@read_options
 def train(
-    data: str, other: str | None, out: Path | None, recipe: str | None, task: str | None, minutes: float | None,
-    images: int | None, epochs: float | None, converge: bool, seed: int, settings: tuple[str, ...], features: str,
-    device: str, guard: str, dry_run: bool, as_json: bool, quiet: bool, size: Any, labels: bool, channels: str | None,
-    max_bad: float, autoencoder: str | None,
+    out: Path | None, task: str | None, changes: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool,
+    read: dict[str, Any], **fields: Any,
 ) -> int:  # fmt: skip
-    """Train on DATA: "digits", "stacked", "ring", "grid", a folder or zip of images, an .npz, or an IDX file.
+    """Train a GAN on DATA: a built-in data set such as "digits" or "grid", or a folder, zip or file.
 
-    With --task style from DATA to OTHER, two sets of pictures of which none go together, and back.
+    The same command again resumes a run that was stopped. With --task style it trains to translate from DATA to OTHER,
+    two sets of images of which none go together, and back.
     """
     from mulligan import api
     from mulligan.core.recipe import parse_setting, typed
 
-    changes = ({"task": task} if task else {}) | dict(map(parse_setting, settings))
-    if labels and "task" not in changes:
-        changes["task"] = "by-class"
-    reading = read_options(size, labels, channels, max_bad)
-    common = {
-        "recipe": recipe, "minutes": minutes, "images": images, "epochs": epochs, "converge": converge, "seed": seed,
-        "settings": changes, "options": api.DataOptions(**reading, autoencoder=autoencoder),
-        "features": features, "device": device, "quiet": quiet,
-    }  # fmt: skip
+    settings = ({"task": task} if task else {}) | dict(map(parse_setting, changes))
+    if read.get("labels") and "task" not in settings:
+        settings["task"] = "by-class"
+    order = api.Order(read=read, settings=settings, **fields)
     if dry_run:
-        foreseen = api.dry_run(data, other, **common)
+        forecast = api.dry_run(order, quiet=quiet)
         if as_json:
-            print_json(foreseen)
+            print_json(forecast)
         else:
-            print(json.dumps(foreseen.pop("recipe"), indent=2))
-            for choice in foreseen.pop("chosen"):
+            print(json.dumps(forecast.pop("recipe"), indent=2))
+            for choice in forecast.pop("chosen"):
                 print(f"chosen: {typed(choice['settings'])}: {choice['why']}")
-            print_table([(name.replace("_", " "), str(value)) for name, value in foreseen.items()])
+            print_table([(name.replace("_", " "), str(value)) for name, value in forecast.items()])
         return OK
-    run = api.train(data, other, out=out, guard=guard, command=["mulligan", *sys.argv[1:]], **common)
+    run = api.train(order, out=out, quiet=quiet, command=["mulligan", *sys.argv[1:]])
     summary = run.summary
     if as_json:
         print_json(summary)
     else:
-        _print_ending(run.path, summary)
+        _print_ending(run.path, summary, run.sample_kind.noun)
     return {"interrupted": INTERRUPTED, "given up": FAILED, "diverged": FAILED}.get(summary["status"], OK)
 
 
-def _print_ending(path: Path, summary: dict[str, Any]) -> None:
+def _print_ending(path: Path, summary: dict[str, Any], noun: str) -> None:
     minutes = summary["seconds"] / 60
-    print(f"{summary['status']}: {summary['images_seen']:,} images in {minutes:.1f} minutes ({summary['why']})")
+    print(f"{summary['status']}: {summary['samples_seen']:,} {noun} in {minutes:.1f} minutes ({summary['why']})")
     if summary["metrics"]:
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in summary["metrics"].items())
-        print(f"best, after {summary['best_images']:,} images:  {numbers}")
+        print(f"best, after {summary['best_samples']:,} {noun}:  {numbers}")
     if summary["status"] == "interrupted":
         print("to go on, give the same command again")
     print(f"report: {path / 'report.html'}\nsamples: mulligan sample {path} --out grid.png")
@@ -118,9 +100,9 @@ def diagnose(run: Path, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    print(f"{found['status']} after {found['images']:,} images{found['why'] and ': '}{found['why']}")
+    print(f"{found['status']} after {found['samples']:,} {found['noun']}{found['why'] and ': '}{found['why']}")
     for rewind in found["rewinds"]:
-        print(f"\nrewound from {rewind['images']:,} to {rewind['to']:,} images: {rewind['finding']}")
+        print(f"\nrewound from {rewind['samples']:,} to {rewind['to']:,} {found['noun']}: {rewind['finding']}")
         print(f"  {rewind['evidence']}")
         print(f"  then: {rewind['remedy']} {typed(rewind['settings'])}")
     if not found["findings"]:
@@ -132,21 +114,19 @@ def diagnose(run: Path, as_json: bool) -> None:
         if finding["hint"]:
             print(f"  to try: {finding['hint']}")
     if found["best"]:
-        print(f"\nthe best checkpoint, after {found['best']:,} images, is what `mulligan sample {run}` uses")
+        print(f"\nthe best checkpoint, after {found['best']:,} {found['noun']}, is what `mulligan sample {run}` uses")
 
 
 @click.command()
 @click.argument("data")
 @click.option("--pairs", is_flag=True, help="As --task pairs reads it; what has no partner is listed.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@data_options
-def inspect(
-    data: str, pairs: bool, as_json: bool, size: Any, labels: bool, channels: str | None, max_bad: float
-) -> None:
-    """Check DATA up: what is in it, what is wrong with it, and what training will do with it."""
+@read_options
+def inspect(data: str, pairs: bool, as_json: bool, read: dict[str, Any]) -> None:
+    """Check DATA: what is in it, what is wrong with it, and what training will do with it."""
     from mulligan import api
 
-    found = api.inspect(data, pairs=pairs, **read_options(size, labels, channels, max_bad)).checkup.as_dict()
+    found = api.inspect(data, read=read, reader="pairs" if pairs else "auto").checkup.as_dict()
     if as_json:
         print_json(found)
         return

@@ -1,4 +1,4 @@
-"""Verbs about what has been trained: sample, evaluate."""
+"""The verb that draws from what has been trained: sample."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mulligan.cli.words import RUN
 @click.option("--class", "class_", help="Only this class, for a run trained by class.")
 @click.option("--truncation", type=float, default=1.0, show_default=True, help="Below 1: more typical, less varied.")
 @click.option(
-    "--out", type=RUN, default=Path("grid.png"), show_default=True, help="grid.png, a folder/, or samples.npz."
+    "--out", type=RUN, default=Path("grid.png"), show_default=True, help="By suffix: grid.png, samples.npz, a folder/."
 )
 @click.option("--checkpoint", "which", type=click.Choice(["best", "last"]), default="best", show_default=True)
 @click.option("--device", default="auto", show_default=True)

@@ -1,7 +1,8 @@
-"""What verbs share: exit codes, how a data set is named, and how a table is printed."""
+"""What verbs share: exit codes, how data are read, parts that users bring, and how a table is printed."""
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
@@ -48,24 +49,62 @@ class Numbers(click.ParamType):
         return tuple(found)
 
 
-def data_options(command: Callable) -> Callable:
-    """The options that say how a data set is read; the same wherever one is."""
+def read_options(command: Callable) -> Callable:
+    """The options that say how data are read, the same wherever data are: the command gets `read`, a dict."""
+
+    @functools.wraps(command)
+    def reading(
+        *args: Any, size: Any, labels: bool, channels: str | None, max_bad: float | None, assignments: tuple[str, ...],
+        **rest: Any,
+    ) -> Any:  # fmt: skip
+        given = {"size": size, "labels": labels or None, "channels": channels and int(channels), "max_bad": max_bad}
+        read = {name: value for name, value in given.items() if value is not None} | dict(map(_assignment, assignments))
+        return command(*args, read=read, **rest)
+
     for option in (
+        click.option(
+            "--read", "assignments", multiple=True, metavar="OPTION=VALUE",
+            help="Option of the data's reader; repeatable. See `mulligan parts reader`.",
+        ),
         click.option("--size", type=Size(), help="Resize to this height x width (antialiased, then centre crop)."),
         click.option("--labels", is_flag=True, help="Sub-folders are classes; train by class."),
-        click.option(
-            "--channels", type=click.Choice(["1", "3", "4"]), help="Grey, RGB or RGBA; by default what most are."
-        ),
-        click.option(
-            "--max-bad", type=float, default=0.10, show_default=True, help="Share of unreadable files to skip."
-        ),
-    ):
-        command = option(command)
+        click.option("--channels", type=click.Choice(["1", "3", "4"]), help="Grey, RGB, RGBA.  [default: most are]"),
+        click.option("--max-bad", type=float, help="Share of unreadable files to skip.  [default: 0.1]"),
+    ):  # fmt: skip
+        reading = option(reading)
+    return reading
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    from mulligan.core.recipe import parse_setting
+
+    return parse_setting(text, option="--read", example="size=64")
+
+
+def brings_parts(command: click.Command) -> click.Command:
+    """Add `--with FILE` to a verb, or to all verbs of a group: parts of one's own, imported before it runs."""
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            brings_parts(each)
+        return command
+
+    def use(context: click.Context, parameter: click.Parameter, files: tuple[str, ...]) -> None:
+        if files:
+            from mulligan import api
+
+            api.use(*files)
+
+    option = click.Option(
+        ["--with"],
+        multiple=True,
+        metavar="FILE.py|MODULE",
+        expose_value=False,
+        is_eager=True,
+        callback=use,
+        help="Import parts of your own first; repeatable.",
+    )
+    command.params.append(option)
     return command
-
-
-def read_options(size: Any, labels: bool, channels: str | None, max_bad: float) -> dict[str, Any]:
-    return {"size": size, "labels": labels, "channels": channels and int(channels), "max_bad": max_bad}
 
 
 def print_table(rows: list[tuple[str, ...]], header: tuple[str, ...] = ()) -> None:

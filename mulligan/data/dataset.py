@@ -1,42 +1,58 @@
-"""A data set as training sees it: uint8 images of one shape behind indices, and a part that is held out."""
+"""A data set as training uses it: samples by index, labels, and a part that is held out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mulligan.core.run import read_json, write_json
-from mulligan.data.cache import Rows
+from mulligan.core.sample import Sample
 from mulligan.data.checkup import CheckUp
 
-PIXELS, ABOUT = "pixels.u8", "about.json"
-LABELS, HELD_OUT = "labels.npy", "heldout.npy"
+Rows = Callable[[np.ndarray], Tensor]  # int64 indices (B,) -> records (B, ...): a copy, which the caller may change
 
 
-@dataclass(frozen=True, eq=False)
-class ImageData:
-    """Images (N, C, H, W) by index, read from the cache when asked for. `train` and `heldout` part 0..N-1 in two."""
+class Modes(NamedTuple):
+    """How to count the modes among samples, for a data set whose modes are known."""
+
+    names: tuple[str, ...]  # of the numbers that `count` gives
+    count: Callable[[Tensor, Tensor | None], dict[str, float]]  # (records, their features by the data's net or None)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples 0..N-1, read when they are needed. `train` and `heldout` divide the indices between them.
+
+    Readers create it (`registry.readers`). Pairs, two sets and latents differ only in where their rows come from; they
+    all use this class.
+    """
 
     name: str
-    shape: tuple[int, int, int]  # C, H, W
-    classes: list[str]  # [] where unlabelled
-    labels: np.ndarray | None  # (N,) int64, indices into `classes`
+    sample: Sample
+    rows: Rows
     train: np.ndarray  # int64, sorted
     heldout: np.ndarray  # int64, sorted
-    fingerprint: str  # hex digest of shape, pixels and labels, in order
+    fingerprint: str  # hex digest of shape, records and labels, in order
     checkup: CheckUp
-    rows: Rows  # (N, H, W, C)
-    measures: tuple[str, ...] = ()  # names of what `modes` finds
+    classes: list[str] = dataclasses.field(default_factory=list)  # names; [] where there are no labels
+    labels: np.ndarray | None = None  # (N,) int64, indices into `classes`
+    net: str = ""  # the feature net that was made for these data; "": the one of their kind of sample
+    modes: Modes | None = None  # where the modes of the data are known
+    partners: Rows | None = None  # of pairs: the other record of each pair, by the same indices
+    sides: tuple[Dataset, Dataset] | None = None  # of two sets without pairs: both; the rows here are the second's
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.sample.shape
 
     @property
     def features(self) -> str:
-        """The feature net that suits it best, of those that need no download; `random` takes all, and is weak."""
-        return "digits" if self.name == "digits" else "random"
+        """The feature net that fits these data best, of those that need no download."""
+        return self.net or self.sample.features
 
     @property
     def count(self) -> int:
@@ -46,49 +62,10 @@ class ImageData:
     def class_counts(self) -> list[int]:
         return list(self.checkup.classes.values())
 
-    def images(self, indices: np.ndarray | Sequence[int]) -> Tensor:
-        """uint8 (B, C, H, W) in channels-last memory: a copy, yours to change."""
-        return torch.from_numpy(self.rows.take(np.asarray(indices, np.int64))).permute(0, 3, 1, 2)
-
-    def modes(self, samples: Tensor, seen: Tensor | None = None) -> dict[str, float]:
-        """Of samples, as `images` gives them, what there is to count of modes: of pictures in general nothing.
-
-        `seen`: their features by the net `features`, where they were taken already.
-        """
-        return {}
+    def records(self, indices: np.ndarray | Sequence[int]) -> Tensor:
+        """Records (B, ...) as the kind of sample stores them: a copy, which the caller may change."""
+        return self.rows(np.asarray(indices, np.int64))
 
     def label_of(self, indices: np.ndarray | Sequence[int]) -> Tensor | None:
-        """int64 (B,), or None where unlabelled."""
+        """Class ids, int64 (B,); None where there are no labels."""
         return None if self.labels is None else torch.from_numpy(self.labels[np.asarray(indices, np.int64)])
-
-
-def save_about(
-    folder: Path, checkup: CheckUp, fingerprint: str, labels: np.ndarray | None, heldout: np.ndarray
-) -> None:
-    """All of a data set but its pixels, which are in `folder` already."""
-    if labels is not None:
-        np.save(folder / LABELS, labels)
-    np.save(folder / HELD_OUT, heldout)
-    write_json(folder / ABOUT, {"fingerprint": fingerprint, "checkup": checkup.as_dict()})
-
-
-def load(folder: Path, name: str) -> ImageData | None:
-    """The data set in `folder`; None if it is not there, or not whole: somebody may have cleaned up in the cache."""
-    try:
-        about = read_json(folder / ABOUT)
-        checkup = CheckUp(**about["checkup"])
-        channels, height, width = checkup.shape.values()
-        heldout = np.load(folder / HELD_OUT)
-        return ImageData(
-            name=name,
-            shape=(channels, height, width),
-            classes=list(checkup.classes),
-            labels=np.load(folder / LABELS) if checkup.classes else None,
-            train=np.setdiff1d(np.arange(checkup.images), heldout),
-            heldout=heldout,
-            fingerprint=about["fingerprint"],
-            checkup=checkup,
-            rows=Rows(folder / PIXELS, checkup.images, (height, width, channels)),
-        )
-    except (OSError, ValueError, TypeError, KeyError, EOFError):
-        return None

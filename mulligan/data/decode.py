@@ -1,4 +1,4 @@
-"""One image file to uint8 pixels. Files in the wild are dirty: what is wrong with one is said in plain words."""
+"""Decodes one image file to uint8 pixels, and says in plain words what is wrong with a file that is damaged."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # no others: some of Pillow's readers start other programs
-MAX_PIXELS = 100_000_000  # larger ones are refused by their header, before any memory is taken
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # not more: some of Pillow's readers start other programs
+MAX_PIXELS = 100_000_000  # images with more are refused from their header, before any memory is allocated
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 RESIZE_RULE = "scaled with antialiasing (Lanczos) until it covers that, then cropped at the centre"
-KINDS = {
+MODES = {
     "1": "1-bit", "L": "grey", "LA": "grey + alpha", "I;16": "16-bit grey", "I;16B": "16-bit grey", "I": "32-bit grey",
     "P": "palette",
 }  # fmt: skip
@@ -30,34 +30,34 @@ TURNS = {
 
 
 class BadImage(Exception):
-    """A file that cannot be used; its text is the reason."""
+    """A file that cannot be used. Its text is the reason."""
 
 
 class Header(NamedTuple):
-    """What a file says of itself before it is decoded: its size as it will be shown, and what its pixels are."""
+    """What the header of a file says: the size of the upright image, and the type of its pixels."""
 
     height: int
     width: int
-    kind: str  # in words: "grey", "RGB", "palette", ...
-    channels: int  # 1, 3 or 4: what it takes to keep all it holds
+    mode: str  # in words: "grey", "RGB", "palette", ...
+    channels: int  # 1, 3 or 4: as few as keep all of its content
 
 
 def read_header(file: IO[bytes]) -> Header:
-    """Raises BadImage, or whatever Pillow raises on damaged data; `reason` puts either into words."""
+    """Raises BadImage, or any exception that Pillow raises on damaged data; `reason` words both."""
     with _open(file) as image:
         width, height = image.size
         if _orientation(image) >= 5:
             width, height = height, width
         alpha = "RGBA" not in image.mode and "transparency" in image.info
-        kind = KINDS.get(image.mode, image.mode) + (" + alpha" if alpha else "")
-        return Header(height, width, kind, {mode: n for n, mode in CHANNELS.items()}[_plain_mode(image)])
+        mode = MODES.get(image.mode, image.mode) + (" + alpha" if alpha else "")
+        return Header(height, width, mode, {plain: n for n, plain in CHANNELS.items()}[_plain_mode(image)])
 
 
 def read_pixels(file: IO[bytes], height: int, width: int, channels: int) -> np.ndarray:
-    """uint8 (height, width, channels), turned upright as its EXIF data says. Raises as `read_header` does."""
+    """uint8 (height, width, channels), made upright according to its EXIF data. Raises as `read_header` does."""
     with _open(file) as image:
         side = 2 * max(height, width)
-        image.draft(None, (side, side))  # lets a JPEG much larger than the target be decoded at a fraction of its size
+        image.draft(None, (side, side))  # decodes a JPEG that is much larger than the target at a fraction of its size
         image.load()
         turned = TURNS.get(_orientation(image))
         plain = _to_8_bit(image)
@@ -65,7 +65,7 @@ def read_pixels(file: IO[bytes], height: int, width: int, channels: int) -> np.n
 
 
 def read_whole(file: IO[bytes]) -> np.ndarray:
-    """uint8 (H, W, C) at its own size, C as little as holds it all, upright. Raises as `read_header` does."""
+    """uint8 (H, W, C), upright, at its own size; C is as small as keeps all content. Raises as `read_header` does."""
     with _open(file) as image:
         image.load()
         turned = TURNS.get(_orientation(image))
@@ -75,12 +75,12 @@ def read_whole(file: IO[bytes]) -> np.ndarray:
 
 
 def fit(image: Image.Image, height: int, width: int, channels: int) -> np.ndarray:
-    """An L, RGB or RGBA image to uint8 (height, width, channels) by RESIZE_RULE; what is transparent becomes white."""
+    """An L, RGB or RGBA image -> uint8 (height, width, channels), by RESIZE_RULE. Transparent parts become white."""
     if image.size != (width, height):
         scale = min(image.width / width, image.height / height)
         w, h = scale * width, scale * height
         left, top = max(0.0, (image.width - w) / 2), max(0.0, (image.height - h) / 2)
-        # the box is the crop; Pillow still looks beyond it at its borders, as if all had been scaled and then cropped
+        # the box is the crop; Pillow still filters across its borders, as if the whole image had been scaled first
         box = (left, top, min(left + w, image.width), min(top + h, image.height))
         image = image.resize((width, height), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
     if image.mode == "RGBA" and channels < 4:
@@ -91,7 +91,7 @@ def fit(image: Image.Image, height: int, width: int, channels: int) -> np.ndarra
 
 
 def reason(error: Exception) -> str:
-    """Why a file cannot be used, in a few words without addresses in memory."""
+    """Why a file cannot be used, in a few words and without memory addresses."""
     match error:
         case UnidentifiedImageError():
             return f"not an image ({', '.join(FORMATS)}), or its header is damaged"
@@ -105,7 +105,7 @@ def reason(error: Exception) -> str:
 
 
 def _open(file: IO[bytes]) -> Image.Image:
-    # As a file object, never a path: Pillow 13 maps an uncompressed TIFF given by path and then turns it wrongly.
+    # A file object and not a path: Pillow 13 maps an uncompressed TIFF given by path, and then rotates it wrongly.
     image = Image.open(file, formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
         raise BadImage(f"{image.width} x {image.height}: more than {MAX_PIXELS // 10**6} million pixels")
@@ -113,15 +113,15 @@ def _open(file: IO[bytes]) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    if image.format == "TIFF" or "exif" not in image.info:  # Pillow turns TIFF itself; of PNG, getexif may read it all
+    if image.format == "TIFF" or "exif" not in image.info:  # Pillow rotates TIFF itself; for PNG, getexif may read all
         return 1
-    with contextlib.suppress(Exception):  # EXIF data is as dirty as the rest; without it the image is still good
+    with contextlib.suppress(Exception):  # damaged EXIF data do not make the image unusable
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     return 1
 
 
 def _plain_mode(image: Image.Image) -> str:
-    """The least of L, RGB, RGBA that keeps what the image holds."""
+    """The smallest of L, RGB and RGBA that keeps all content of the image."""
     if image.mode[0] in "IF":
         return "L"
     if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
@@ -130,13 +130,13 @@ def _plain_mode(image: Image.Image) -> str:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Mode L, RGB or RGBA. Deep greys keep their range: 65,535 becomes 255 (Pillow itself would clip at 255)."""
+    """Mode L, RGB or RGBA. 16-bit greys are scaled: 65,535 becomes 255 (Pillow itself would clip at 255)."""
     if image.mode == "F":
-        raise BadImage("floating-point pixels, whose range nobody knows; store it as 8 or 16 bit")
+        raise BadImage("floating-point pixels, whose range is not known; store it with 8 or 16 bits")
     if image.mode[0] == "I":
         deep = np.asarray(image).astype(np.int64)
         if deep.min() < 0 or deep.max() > 65_535:
-            raise BadImage("32-bit pixels beyond 65,535; store it as 8 or 16 bit")
+            raise BadImage("32-bit pixels outside 0 to 65,535; store it with 8 or 16 bits")
         return Image.fromarray(((deep + 128) // 257).astype(np.uint8))
     mode = _plain_mode(image)
     return image if image.mode == mode else image.convert(mode)

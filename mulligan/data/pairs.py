@@ -1,6 +1,6 @@
-"""Pairs of images: two folders whose files go by the same names, or pictures that hold both side by side.
+"""Pairs of images: two folders whose files have the same names, or pictures that hold both images side by side.
 
-In the cache a pair is one picture, twice as wide; `PairData` gives either half.
+In the cache a pair is one picture of twice the width.
 """
 
 from __future__ import annotations
@@ -8,67 +8,81 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
+from pydantic import PositiveInt
 
 from mulligan.core.errors import UserError
+from mulligan.core.registry import readers
 from mulligan.data.checkup import listed
-from mulligan.data.dataset import ImageData
+from mulligan.data.dataset import Dataset
 from mulligan.data.decode import BadImage, Header, fit, read_header, read_pixels, read_whole, reason
 from mulligan.data.files import BLOCK, THREADS, list_folder
+from mulligan.data.images import Channels, Size, decoded
+from mulligan.data.opening import Opening
 from mulligan.data.sources import Progress, Survey
+from mulligan.kinds.image import ImageSample
 
 SIDES = ("a", "b")
 
 
 class Pair(NamedTuple):
-    """The files of a pair: two, or one that holds both."""
+    """The files of a pair: two, or one that holds both images."""
 
     name: str
     files: tuple[Path, ...]
 
 
-class PairData(ImageData):
-    """Images (N, C, H, W) by index, as `ImageData`: these are the b of a pair, or its right half."""
-
-    def images(self, indices: np.ndarray | Sequence[int]) -> Tensor:
-        """uint8 (B, C, H, W): a copy, yours to change."""
-        return super().images(indices)[..., self.shape[2] :]
-
-    def partners(self, indices: np.ndarray | Sequence[int]) -> Tensor:
-        """uint8 (B, C, H, W): the a of each, or its left half."""
-        return super().images(indices)[..., : self.shape[2]]
+@readers.register("pairs", kinds={"image"})
+def pairs(
+    spec: str | Path,
+    opening: Opening,
+    *,
+    size: Size = None,  # height and width of each image, in pixels; None: the most frequent size
+    channels: Channels = None,  # of all images: 1, 3 or 4; None: as most pairs have
+    max_bad: float = 0.10,  # share of pairs, 0 to 1, that may be unusable; they are skipped
+    fit: PositiveInt | None = None,  # without `size`: the shorter side has at most this many pixels
+) -> Dataset:
+    """A folder with a/ and b/ whose files have the same names, or pictures that hold both images side by side."""
+    source = PairFiles(Path(spec).expanduser().absolute())
+    single = (size, size) if isinstance(size, int) else size
+    double = single and (single[0], 2 * single[1])
+    return halved(decoded(source, opening, size=double, channels=channels, max_bad=max_bad, fit=fit))
 
 
 def in_two_folders(path: Path) -> bool:
-    """Whether pairs there are two files each, or else one that holds both."""
+    """Whether each pair there is two files; otherwise it is one picture that holds both images."""
     return all((path / side).is_dir() for side in SIDES)
 
 
-def halved(data: ImageData) -> PairData:
-    """Data whose pictures are pairs side by side, as pairs."""
+def halved(data: Dataset) -> Dataset:
+    """Pictures that hold a pair side by side, as pairs: samples are the right halves, partners the left ones."""
     channels, height, width = data.shape
-    fields = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
-    return PairData(**fields | {"shape": (channels, height, width // 2)})
+    half = width // 2
+    return dataclasses.replace(
+        data,
+        sample=ImageSample(shape=(channels, height, half)),
+        rows=lambda indices: data.rows(indices)[..., half:],
+        partners=lambda indices: data.rows(indices)[..., :half],
+    )
 
 
 class PairFiles:
-    """The source behind `kind` "pairs"; see `sources.Source`. Its pictures hold both of a pair, a to the left."""
+    """The source of the format "pairs"; see `sources.Source`. Its pictures hold both images, a on the left."""
 
-    kind = "pairs"
+    format = "pairs"
     classes: list[str] = []  # noqa: RUF012
     labels = None
     heldout = None
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
-            raise UserError(f"{path}: --task pairs takes a folder with a/ and b/, or one of pictures side by side")
+            raise UserError(f"{path}: --task pairs needs a folder with a/ and b/, or a folder of pairs side by side")
         self.path, self.name = path, f"{path.name}/"
         self.bad: list[tuple[str, str]] = []
         self.bytes, self._ignored, stamp = 0, Counter[str](), hashlib.blake2b()
@@ -84,7 +98,7 @@ class PairFiles:
                 name = entry.name.rpartition(".")[0] if two else entry.name
                 first = stems.setdefault(name, path / side / entry.where)
                 if first != path / side / entry.where:
-                    self.bad.append((f"{side}/{entry.name}", f"goes by the same name as {first.name}"))
+                    self.bad.append((f"{side}/{entry.name}", f"has the same name as {first.name}"))
             found.append(stems)
             stamp.update(repr(sorted((entry.name, entry.stamp) for entry in listing.entries)).encode())
         shared = sorted(set.intersection(*map(set, found)))
@@ -93,9 +107,9 @@ class PairFiles:
         self.pairs = [Pair(name, tuple(stems[name] for stems in found)) for name in shared]
         self.files = len(self.pairs) + len(self.bad)
         if not self.pairs:
-            alone = f": {listed(self.bad)}" if self.bad else ""
+            unusable = f": {listed(self.bad)}" if self.bad else ""
             why = "no image in a/ has the name of one in b/" if two else "no images in it, and no a/ and b/"
-            raise UserError(f"{path}: holds no pairs; {why}{alone}")
+            raise UserError(f"{path}: holds no pairs; {why}{unusable}")
         self.ignored = dict(self._ignored.most_common())
         self.stamp = stamp.hexdigest()
 
@@ -103,10 +117,10 @@ class PairFiles:
         return self.pairs[position].name
 
     def survey(self, progress: Progress) -> Survey:
-        """Read every header; pairs without usable ones move to `bad`."""
+        """Reads every header. Pairs without usable ones move to `bad`."""
         found, good = Survey(), []
-        for pairs, headers in self._mapped(_headers, 1024):
-            for pair, header in zip(pairs, headers, strict=True):
+        for some, headers in self._mapped(_headers, 1024):
+            for pair, header in zip(some, headers, strict=True):
                 if isinstance(header, BadImage):
                     self.bad.append((pair.name, str(header)))
                 else:
@@ -119,28 +133,28 @@ class PairFiles:
     def blocks(self, shape: tuple[int, int, int], progress: Progress) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(positions (b,), pixels uint8 (b, H, W, C)) in order; pairs that do not decode move to `bad`."""
         channels, height, width = shape
-        together = max(THREADS, min(256, BLOCK // (channels * height * width)))
+        size = max(THREADS, min(256, BLOCK // (channels * height * width)))
         start = 0
-        for pairs, decoded in self._mapped(lambda pair: _pixels(pair, height, width, channels), together):
-            good = [i for i, pixels in enumerate(decoded) if not isinstance(pixels, BadImage)]
-            self.bad += [(pairs[i].name, str(decoded[i])) for i in range(len(pairs)) if i not in set(good)]
+        for some, pixels in self._mapped(lambda pair: _pixels(pair, height, width, channels), size):
+            good = [i for i, each in enumerate(pixels) if not isinstance(each, BadImage)]
+            self.bad += [(some[i].name, str(pixels[i])) for i in range(len(some)) if i not in set(good)]
             if good:
-                yield np.array(good) + start, np.stack([decoded[i] for i in good])
-            start += len(pairs)
+                yield np.array(good) + start, np.stack([pixels[i] for i in good])
+            start += len(some)
             progress(self.files + start, 2 * self.files)
 
-    def _mapped(self, read: Callable[[Pair], Any], together: int) -> Iterator[tuple[list[Pair], list[Any]]]:
-        """`read` of every pair, some at a time; where that fails, a BadImage in its place."""
+    def _mapped(self, read: Callable[[Pair], Any], size: int) -> Iterator[tuple[list[Pair], list[Any]]]:
+        """The results of `read` for all pairs, in blocks of `size`; a BadImage where it raises."""
 
         def one(pair: Pair) -> Any:
             try:
                 return read(pair)
-            except Exception as error:  # decoders meet damaged data with every exception there is
+            except Exception as error:  # decoders raise any exception on damaged data
                 return BadImage(reason(error))
 
         with ThreadPoolExecutor(THREADS) as pool:
-            for start in range(0, len(self.pairs), together):
-                pairs = self.pairs[start : start + together]
+            for start in range(0, len(self.pairs), size):
+                pairs = self.pairs[start : start + size]
                 yield pairs, list(pool.map(one, pairs))
 
 
@@ -150,17 +164,17 @@ def _of_file(path: Path, read: Callable[[IO[bytes]], Any]) -> Any:
 
 
 def _headers(pair: Pair) -> Header:
-    """Of the picture that holds both: as wide as twice the second of two files."""
+    """The header of the picture that holds both images. Of two files, the second one decides the size."""
     headers = [_of_file(path, read_header) for path in pair.files]
     last = headers[-1]
     width = 2 * last.width if len(headers) == 2 else last.width // 2 * 2
     if not width:
-        raise BadImage("a single column, which holds no two pictures side by side")
+        raise BadImage("a single column of pixels, which cannot hold two images side by side")
     return last._replace(width=width, channels=max(header.channels for header in headers))
 
 
 def _pixels(pair: Pair, height: int, width: int, channels: int) -> np.ndarray:
-    """uint8 (H, W, C): both of a pair, each brought to half the width by `decode.RESIZE_RULE`."""
+    """uint8 (H, W, C): both images, each resized to half the width by `decode.RESIZE_RULE`."""
     half = width // 2
     if len(pair.files) == 2:
         both = [_of_file(path, lambda file: read_pixels(file, height, half, channels)) for path in pair.files]

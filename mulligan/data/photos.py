@@ -1,4 +1,4 @@
-"""Photos as people bring them: files and folders of any size and kind, and masks that go with them."""
+"""Photos that users bring: files and folders of images of any size and format, and masks for them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from mulligan.kinds.pictures import NEUTRAL
 
 
 class Photo(NamedTuple):
-    """A file, and where what comes of it goes."""
+    """A file, and where its results go."""
 
     path: Path
-    inside: Path  # where it lies in the folder that was named
-    target: Path  # without what tells several results apart, and without .png
+    relative: Path  # to the folder that was named
+    target: Path  # of the result, without .png and without the number of a sample
 
     def files(self, samples: int) -> list[Path]:
-        """The results."""
+        """Where its results go: one for each sample."""
         ends = [f"-{k + 1}.png" for k in range(samples)] if samples > 1 else [".png"]
         return [self.target.with_name(self.target.name + end) for end in ends]
 
@@ -36,80 +36,79 @@ class Photo(NamedTuple):
 
 
 class Photos:
-    """What is read, and where what comes of it is written: never over what is read, nor two results over each other.
+    """Files that are read, and where results are written: never over a file that is read, nor over another result.
 
-    What lies in `out` already, where that is inside a folder of photos, is none of them. Raises UserError where there
-    are none at all, or `out` can be no folder of results. `own` are files in `out` that are no one photo's result.
+    Where `out` is inside a folder of photos, what lies in it is not read. `own` are names of files in `out` that are
+    no result of a single photo. Raises UserError where there are no photos, or `out` cannot be a folder of results.
     """
 
     def __init__(
         self, named: Sequence[str | Path], out: str | Path, mask: str | Path | None = None, own: Sequence[str] = ()
     ) -> None:
         out, mask = Path(out), None if mask is None else Path(mask)
-        there = next(each for each in (out, *out.parents) if os.path.lexists(each))
-        if not there.is_dir():
-            raise UserError(f"{there}: is a file; --out takes a folder")
+        existing = next(each for each in (out, *out.parents) if os.path.lexists(each))
+        if not existing.is_dir():
+            raise UserError(f"{existing}: is a file; --out takes a folder")
         self.mask = mask
-        self.failed: list[tuple[str, str]] = []  # what need not be opened, and why
-        inputs: list[tuple[Path, Path]] = []
-        kept: list[Path] = []
+        self.failed: list[tuple[str, str]] = []  # files that cannot be photos, and why
+        inputs: list[tuple[Path, Path]] = []  # a photo, and its path in the folder that was named
+        others: list[Path] = []  # other files that must not be overwritten
         for path in map(Path, named):
             if not path.is_dir():
                 inputs.append((path, Path(path.name)))
                 continue
             if path.resolve() == out.resolve():
                 raise UserError(f"{out}: is the folder of the photos; choose another --out")
-            listing, mine = list_folder(path), out.resolve()
-            theirs = path.resolve()
-            inside = sorted(Path(entry.where) for entry in listing.entries)
-            inputs += [(path / each, each) for each in inside if not (theirs / each).is_relative_to(mine)]
-            bad = [(path / name, why) for name, why in listing.bad if not (theirs / name).is_relative_to(mine)]
+            listing, results, folder = list_folder(path), out.resolve(), path.resolve()
+            names = sorted(Path(entry.where) for entry in listing.entries)
+            inputs += [(path / each, each) for each in names if not (folder / each).is_relative_to(results)]
+            bad = [(path / name, why) for name, why in listing.bad if not (folder / name).is_relative_to(results)]
             self.failed += [(printable(str(each)), why) for each, why in bad]
-            kept += [each for each, _ in bad]
+            others += [each for each, _ in bad]
         if not inputs and not self.failed:
             raise UserError(f"{', '.join(map(str, named))}: no photos in it")
-        self.masks: dict[Path, Path] = {}  # of a folder, by where each lies in it, without its suffix
+        self.masks: dict[Path, Path] = {}  # those of a folder, by their path in it without the suffix
         if mask is not None and mask.is_dir():
-            for where in sorted(Path(entry.where) for entry in list_folder(mask).entries):
-                self.masks.setdefault(where.with_suffix(""), mask / where)
-                kept.append(mask / where)
+            for name in sorted(Path(entry.where) for entry in list_folder(mask).entries):
+                self.masks.setdefault(name.with_suffix(""), mask / name)
+                others.append(mask / name)
         elif mask is not None:
-            kept.append(mask)
-        self.kept = {identity(each) for each in (*(path for path, _ in inputs), *kept)} - {None}
-        if taken := [name for name in own if identity(out / name) in self.kept]:
-            raise UserError(f"{out / taken[0]}: would be written over, and it is read; choose another --out")
+            others.append(mask)
+        self.inputs = {identity(each) for each in (*(path for path, _ in inputs), *others)} - {None}
+        if taken := [name for name in own if identity(out / name) in self.inputs]:
+            raise UserError(f"{out / taken[0]}: would be overwritten, and it is read; choose another --out")
         targets = {Path(name).with_suffix("") for name in own if Path(name).suffix == ".png"}
         self.list: list[Photo] = []
-        for path, inside in inputs:
-            goes = next(each for each in _targets(inside) if each not in targets)
-            targets.add(goes)
-            self.list.append(Photo(path, inside, out / goes))
+        for path, relative in inputs:
+            target = next(each for each in _targets(relative) if each not in targets)
+            targets.add(target)
+            self.list.append(Photo(path, relative, out / target))
 
-    def refuse_to_write_over(self, photo: Photo, samples: int) -> None:
-        """Raises UserError where a result of it would go over what is read."""
-        if any(identity(each) in self.kept for each in photo.files(samples)):
-            raise UserError("the result would be written over a photo or mask; choose another --out")
+    def refuse_overwriting(self, photo: Photo, samples: int) -> None:
+        """Raises UserError where a result of it would overwrite a file that is read."""
+        if any(identity(each) in self.inputs for each in photo.files(samples)):
+            raise UserError("the result would overwrite a photo or mask; choose another --out")
 
     def mask_of(self, photo: Photo) -> Path | None:
         """The mask itself, or the one in the folder that has the photo's name. Raises UserError where there is none."""
         if self.mask is None or not self.mask.is_dir():
             return self.mask
-        for where in (photo.inside.with_suffix(""), Path(photo.path.stem)):
-            if where in self.masks:
-                return self.masks[where]
+        for name in (photo.relative.with_suffix(""), Path(photo.path.stem)):
+            if name in self.masks:
+                return self.masks[name]
         raise UserError(f"{self.mask} holds no mask {photo.path.stem}.*")
 
 
-def _targets(inside: Path) -> Iterator[Path]:
-    """Where the result of a photo may go, the nicest first: a.jpg and a.png of one folder go to two places."""
-    yield inside.with_suffix("")
-    yield inside
+def _targets(relative: Path) -> Iterator[Path]:
+    """Where the result of a photo may go, the best first: a.jpg and a.png of one folder need two names."""
+    yield relative.with_suffix("")
+    yield relative
     for number in count(2):
-        yield inside.with_name(f"{inside.name}-{number}")
+        yield relative.with_name(f"{relative.name}-{number}")
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """What file a path leads to, by whatever name; None where there is none."""
+    """Which file a path leads to, under any name; None where there is none."""
     try:
         about = path.stat()
     except OSError:
@@ -122,12 +121,15 @@ def read_photo(path: Path) -> Tensor:
     try:
         with path.open("rb") as file:
             return torch.from_numpy(read_whole(file).copy()).permute(2, 0, 1)
-    except Exception as error:  # decoders meet damaged data with every exception there is
+    except Exception as error:  # decoders raise any exception on damaged data
         raise UserError(reason(error)) from None
 
 
 def with_channels(opaque: Tensor, alpha: Tensor | None, channels: int) -> Tensor:
-    """uint8 (1 or 3, H, W) with as many channels as the run's images have. Raises UserError where colours were lost."""
+    """uint8 (1 or 3, H, W), and alpha (1, H, W) or None -> as many channels as the run's images have.
+
+    Raises UserError for a photo in colour where these are grey.
+    """
     if channels == 1 and len(opaque) == 3:
         if not (opaque == opaque[:1]).all():
             raise UserError("is in colour, and the run was trained on grey images; make it grey, or train on colour")
@@ -150,14 +152,14 @@ def holes_in(path: Path, size: Sequence[int]) -> Tensor:
     opaque = mask[:3] if len(mask) >= 3 else mask[:1]
     holes = opaque.float().mean(0, keepdim=True) > 127
     if not holes.any():
-        raise UserError(f"mask {path} has no hole; it is to be white where the photo is to be filled in")
+        raise UserError(f"mask {path} has no hole; it must be white where the photo is to be filled in")
     return holes
 
 
 def holes_painted(photo: Tensor, colour: str) -> tuple[Tensor, Tensor]:
-    """uint8 (C, H, W) whose holes somebody painted over in a colour such as ff00ff: it without, and bool (1, H, W).
+    """uint8 (C, H, W) with holes painted over in a colour such as ff00ff -> it with neutral holes, and bool (1, H, W).
 
-    Raises UserError where no pixel has just that colour.
+    Raises UserError where no pixel has exactly that colour.
     """
     wanted = torch.tensor(list(bytes.fromhex(colour.removeprefix("#"))), dtype=torch.uint8)[:, None, None]
     opaque = photo[:3] if len(photo) >= 3 else photo[:1].expand(3, -1, -1)
@@ -168,6 +170,6 @@ def holes_painted(photo: Tensor, colour: str) -> tuple[Tensor, Tensor]:
 
 
 def refuse_other_colour(colour: str) -> None:
-    """Raises UserError for what is no colour."""
+    """Raises UserError for what is not a colour."""
     if not re.fullmatch(r"#?[0-9a-fA-F]{6}", colour):
         raise UserError(f"--mask-colour {colour}: give red, green and blue in hexadecimal, such as ff00ff")

@@ -1,4 +1,4 @@
-"""Where images come from, as the rest of the data floor sees it."""
+"""The interface between the readers of images and the formats that images are stored in."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ Progress = Callable[[int, int], None]  # (done, of how many)
 
 @dataclass
 class Survey:
-    """What the images of a source are before anything is done to them."""
+    """The sizes and pixel types of the images of a source, as they are stored."""
 
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (height, width)
-    kinds: Counter[str] = field(default_factory=Counter)  # in words: "grey", "RGB", "palette", ...
+    modes: Counter[str] = field(default_factory=Counter)  # in words: "grey", "RGB", "palette", ...
     channels: Counter[int] = field(default_factory=Counter)  # 1, 3 or 4
 
-    def add(self, height: int, width: int, kind: str, channels: int, count: int = 1) -> None:
+    def add(self, height: int, width: int, mode: str, channels: int, count: int = 1) -> None:
         self.sizes[height, width] += count
-        self.kinds[kind] += count
+        self.modes[mode] += count
         self.channels[channels] += count
 
 
 class Source(Protocol):
-    """Images in a fixed order. Cheap to make; `survey` looks at all of them once, then `blocks` gives their pixels."""
+    """Images in a fixed order. Cheap to create: `survey` reads all headers, and then `blocks` gives the pixels."""
 
-    kind: str  # "folder", "zip", "npz", "idx", "digits"
+    format: str  # "folder", "zip", "npz", "idx", "pairs", "digits"
     name: str
     path: Path
-    stamp: str  # changes whenever the images may have
+    stamp: str  # changes when the images may have changed
     bytes: int  # of the files
-    files: int  # images there are, usable or not; known after `survey` at the latest, as is all below
-    ignored: dict[str, int]  # files that are not images, by extension
+    files: int  # number of images, usable or not; like all fields below it is known after `survey`
+    ignored: dict[str, int]  # number of files that are not images, by extension
     bad: list[tuple[str, str]]  # images that cannot be used, and why; grows while reading
     classes: list[str]
-    heldout: np.ndarray | None  # positions, where the source itself says which are for measuring
+    heldout: np.ndarray | None  # positions of held-out images, where the source itself names them
 
     @property
-    def labels(self) -> np.ndarray | None: ...  # class ids by position, int64
+    def labels(self) -> np.ndarray | None: ...  # class ids by position, (N,) int64
 
     def name_of(self, position: int) -> str: ...
 
     def survey(self, progress: Progress) -> Survey: ...
 
     def blocks(self, shape: tuple[int, int, int], progress: Progress) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """In order, brought to `shape` (C, H, W): (positions (b,), pixels uint8 (b, H, W, C))."""
+        """Blocks of images in order, scaled to `shape` (C, H, W): (positions (b,), pixels uint8 (b, H, W, C))."""
         ...

@@ -19,27 +19,31 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mulligan.core.errors import UserError
+from mulligan.core.formats import FORMAT, upgraded
 from mulligan.core.run import write_json, write_whole
 
-KEEP = 2  # step checkpoints kept: the last, and one to fall back to
+KEEP = 2  # step checkpoints that are kept: the last, and one to fall back to
 BEST = "best"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    tensors: dict[str, Tensor]  # "G.…", "D.…", "ema.…", "opt.g.…", "opt.d.…"
-    state: dict[str, Any]  # step, images, metric history, …
+    tensors: dict[str, Tensor]  # "g.…", "d.…", "ema.…", "memory.g.…", "optimizer.g.0.…", …: see `loop.tensors_of`
+    state: dict[str, Any]  # fields of `loop.State`
 
 
 def write(folder: Path, name: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write one checkpoint whole. Raises OSError (full disk, read-only folder) leaving older ones untouched."""
+    """Write one checkpoint whole. Raises OSError (full disk, read-only folder), leaving older ones untouched."""
     data = save({key: tensor.detach().cpu().contiguous() for key, tensor in sorted(tensors.items())})
     write_whole(folder / f"{name}.safetensors", data)
-    write_json(folder / f"{name}.json", {"digest": _digest(data), **state})
+    write_json(folder / f"{name}.json", {"digest": _digest(data), "format": FORMAT, **state})
 
 
 def read(path: Path) -> Checkpoint:
-    """Read `NAME.safetensors` and the JSON beside it. Raises UserError, naming the file, unless both are whole."""
+    """Read `NAME.safetensors` and the JSON beside it. Raises UserError, naming the file, unless both are whole.
+
+    What an older version wrote is read as if this one had: see `core.formats`.
+    """
     try:
         data = path.read_bytes()
         state = json.loads(path.with_suffix(".json").read_text())
@@ -52,7 +56,7 @@ def read(path: Path) -> Checkpoint:
         raise UserError(f"{path}: not a whole safetensors file ({error})") from None
     if not isinstance(state, dict) or state.pop("digest", None) != _digest(data):
         raise UserError(f"{path}: its contents do not match the digest in {path.with_suffix('.json').name}")
-    return Checkpoint(tensors, state)
+    return Checkpoint(tensors, upgraded(state, state.pop("format", 1)))  # the first format was not written down
 
 
 def write_step(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -66,18 +70,21 @@ def write_step(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, 
         old.unlink(missing_ok=True)
 
 
-def write_good(folder: Path, points: Sequence[Mapping[str, Any]], tensors: Mapping[str, Tensor], state: Any) -> None:
-    """Write the last of `points`, where a game was well, and prune all files of such points that are not among them."""
-    write(folder, good_name(points[-1]), tensors, state)
-    kept = {good_name(point) for point in points}
+def write_restore_point(
+    folder: Path, points: Sequence[Mapping[str, Any]], tensors: Mapping[str, Tensor], state: Mapping[str, Any]
+) -> None:
+    """Write the last of `points`, where a game was healthy, and prune all files of points that are not among them."""
+    write(folder, restore_point_name(points[-1]), tensors, state)
+    names = {restore_point_name(point) for point in points}
     for old in folder.glob("good-*.safetensors"):
-        if old.stem not in kept:
+        if old.stem not in names:
             old.with_suffix(".json").unlink(missing_ok=True)
             old.unlink(missing_ok=True)
 
 
-def good_name(point: Mapping[str, Any]) -> str:
-    return f"good-{point['attempt']:02d}-{point['images']:012d}"
+def restore_point_name(point: Mapping[str, Any]) -> str:
+    """The name of a restore point's checkpoint."""
+    return f"good-{point['attempt']:02d}-{point['samples']:012d}"
 
 
 def step_files(folder: Path) -> list[Path]:

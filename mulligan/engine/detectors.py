@@ -1,8 +1,9 @@
-"""What can go wrong in a game, and how one sees it: a table of functions that read what the run has written down.
+"""What can go wrong in a game, and how it shows: a table of functions that read what the run has written down.
 
 A detector says in plain words, with the numbers that show it, what is wrong, or nothing. It reads numbers alone, never
-which recipe, loss or data they come from. Another one is another function here; of those that speak, the first is
-believed. Thresholds were set on runs ruined on purpose and on healthy ones (`benchmarks/faults.py`).
+which recipe, loss or data they come from; where a number that it needs was not measured, it is silent. Another detector
+is another function here; of those that speak, the first is believed. Thresholds were set on runs ruined on purpose and
+on healthy ones (`benchmarks/faults.py`).
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from mulligan.engine.budget import believable, best_of, converged
 
 Row = Mapping[str, Any]
 
-TRACKED = "kid"  # the metric that says how good samples are; smaller is better
-SETTLED_STEPS, SETTLED_IMAGES = 20, 5_000  # of an attempt, before its numbers mean anything
-YOUNG = 0.05  # how far weights have come at most: at a rate of 1e-4 `dcgan` begins to draw strokes at 0.03
-USUAL_TURNS = 5  # of D to one of G, in WGANs; D having gone as many times as far is no illness of a game
+SETTLED_STEPS, SETTLED_SAMPLES = 20, 5_000  # of an attempt, before its numbers mean anything
+WARM_UP = 0.05  # how far weights may have travelled meanwhile: at a rate of 1e-4 `dcgan` begins to draw strokes at 0.03
+USUAL_TURNS = 5  # of D to one of G, in WGANs; D having travelled so many times as far is no illness of a game
 POOR = 0.1  # coverage of samples that D's numbers explain
-BARREN = 0.03  # coverage of samples that show nothing yet; healthy runs had three times that by half of their budget
-WINDOW = 4  # rows of averages looked at together
+EMPTY = 0.03  # coverage of samples that show nothing yet; healthy runs had three times that by half of their budget
+WINDOW = 4  # rows of averages that are read together
+OVERFLOWS = 50  # steps skipped in a row; the loss scale, halved each time, needs about 20 to settle from 65,536
 
 
 @dataclass(frozen=True)
@@ -33,28 +34,28 @@ class History:
     """What is known of a run, oldest first; of what was given up, nothing."""
 
     rows: Sequence[Row]  # averages, of this attempt
-    looks: Sequence[Row]  # measurements of samples, also from before a rewind
-    budget: int  # images
+    evaluations: Sequence[Row]  # measurements of samples, also from before a rewind
+    budget: int  # in samples
+    tracked: str = "kid"  # the metric of how good samples are, smaller is better; `<tracked>_se` is its standard error
+    noun: str = "samples"  # what samples of these data are called: "images"
 
     @property
     def settled(self) -> bool:
         """Whether this attempt has gone on for long enough to be judged by its numbers."""
         first, last = self.rows[:1], self.rows[-1:]
-        lasted = (
-            {key: last[0][key] - first[0][key] for key in ("step", "images")} if first else {"step": 0, "images": 0}
-        )
-        return lasted["step"] >= SETTLED_STEPS and lasted["images"] >= SETTLED_IMAGES and not self.young
+        lasted = {key: last[0][key] - first[0][key] if first else 0 for key in ("step", "samples")}
+        return lasted["step"] >= SETTLED_STEPS and lasted["samples"] >= SETTLED_SAMPLES and not self.warming_up
 
     @property
-    def young(self) -> bool:
+    def warming_up(self) -> bool:
         """Whether nothing can have been learnt yet, and nothing was."""
-        return self.way < YOUNG and all(float(look["coverage"]) < POOR for look in self.looks)
+        return self.travelled < WARM_UP and all(float(row.get("coverage", 0.0)) < POOR for row in self.evaluations)
 
     @cached_property
-    def way(self) -> float:
-        """How far this attempt can have carried a weight: in a step of Adam's as far as the learning rate, about.
+    def travelled(self) -> float:
+        """How far this attempt can have moved a weight: in each step of Adam about as far as the learning rate.
 
-        G's, or a share of D's that outpaces it. Endless in runs of before this was written down.
+        G's, or a share of D's that outpaces it. Infinite for runs of versions that did not write rates down.
         """
         steps = [(row, row["step"] - before["step"]) for before, row in itertools.pairwise(self.rows)]
         if not all("g/lr" in row for row, _ in steps):
@@ -73,31 +74,35 @@ class History:
         known = [float(row[name]) for row in self.rows[len(self.rows) // 10 : -WINDOW] if name in row]
         return statistics.median(known) if len(known) >= 2 * WINDOW else math.nan
 
+    def last_and_best(self, *names: str) -> tuple[Row, Row] | None:
+        """The last evaluation and the best one, where both measured `names`."""
+        best = best_of(self.evaluations, self.tracked)
+        found = (self.evaluations[-1], best) if best else None
+        return found if found and all(name in row for name in names for row in found) else None
 
-def history_of(rows: Iterable[Row], budget: int) -> History:
+
+def history_of(rows: Iterable[Row], budget: int, *, tracked: str = "kid", noun: str = "samples") -> History:
     """From the rows of a run's `stats.jsonl`."""
     averages: list[Row] = []
-    looks: list[Row] = []
+    evaluations: list[Row] = []
     for row in rows:
         if row["kind"] == "progress":
             averages.append(row)
         elif row["kind"] == "metric":
-            looks.append(row)
+            evaluations.append(row)
         elif row["what"] == "rewound":
-            averages, looks = [], [look for look in looks if look["images"] <= row["to"]]
-    return History(averages, looks, budget)
+            averages, evaluations = [], [each for each in evaluations if each["samples"] <= row["to"]]
+    return History(averages, evaluations, budget, tracked, noun)
 
 
 @dataclass(frozen=True)
 class Detector:
     name: str
     says: Callable[[History], str | None]
-    cures: tuple[
-        str, ...
-    ] = ()  # names of remedies, the first to be tried first; none: nothing that training could change
+    cures: tuple[str, ...] = ()  # names of remedies in the order to try them; (): training cannot change it
     hint: str = ""  # what people can do about it
     grave: bool = True  # the guard acts; else it only says so
-    fatal: bool = False  # without the guard, too, there is no going on
+    fatal: bool = False  # without the guard, too, the run cannot go on
 
 
 DETECTORS: dict[str, Detector] = {}
@@ -119,51 +124,73 @@ def diagnose(history: History) -> tuple[Detector, str] | None:
     return None
 
 
-def suffering(history: History, least: float = BARREN) -> str | None:
+def suffering(history: History, least: float = EMPTY) -> str | None:
     """Whether samples are much worse than they were, or nothing is being learnt, and by which numbers.
 
-    Whatever the players' numbers look like, a game whose samples are well is well. Nothing is learnt where less than
-    `least` is covered by half of the budget, or by a quarter if the metric stands still.
+    Whatever the players' numbers look like, a game with good samples is healthy. Nothing is learnt where less than
+    `least` is covered by half of the budget, or by a quarter if the metric does not improve.
     """
-    looks = [row for row in history.looks if math.isfinite(float(row[TRACKED]))]
-    if len(looks) < 6 or not history.settled:
+    tracked, noun = history.tracked, history.noun
+    rows = [row for row in history.evaluations if math.isfinite(float(row[tracked]))]
+    if len(rows) < 6 or not history.settled:
         return None
-    last, best = looks[-1], min(believable(looks, TRACKED), key=lambda row: row[TRACKED])
-    half = [min(row[TRACKED] for row in part) for part in (looks[: len(looks) // 2], looks[len(looks) // 2 :])]
-    covered = max(row["coverage"] for row in looks[-2:])
-    standing = last["images"] > history.budget / 4 and half[1] > 0.8 * half[0] and covered < least
-    late = last["images"] > history.budget / 2 and max(row["coverage"] for row in looks) < least
-    if standing or late:
-        return (
-            f"after {last['images']:,} images nothing is being learnt: samples cover {covered:.1%} of the real images, "
-            f"and {TRACKED.upper()}, {half[0]:.3g} at best before, is now {last[TRACKED]:.3g} (smaller is better)"
-        )
-    lately = looks[-2:]
+    last, best = rows[-1], min(believable(rows, tracked), key=lambda row: row[tracked])
+    half = [min(row[tracked] for row in part) for part in (rows[: len(rows) // 2], rows[len(rows) // 2 :])]
+    if all("coverage" in row for row in rows):
+        covered = max(row["coverage"] for row in rows[-2:])
+        standing = last["samples"] > history.budget / 4 and half[1] > 0.8 * half[0] and covered < least
+        late = last["samples"] > history.budget / 2 and max(row["coverage"] for row in rows) < least
+        if standing or late:
+            return (
+                f"after {last['samples']:,} {noun} nothing is being learnt: generated {noun} cover {covered:.1%} of "
+                f"the real ones, and {tracked}, {half[0]:.3g} at best before, is now {last[tracked]:.3g} (smaller is "
+                "better)"
+            )
+    lately = rows[-2:]
     if best in lately or any(row["attempt"] != last["attempt"] for row in lately):
         return None
 
     def worse(row: Row) -> bool:
-        noise = 4 * max(row[f"{TRACKED}_se"], best[f"{TRACKED}_se"])  # its own, not that of a worse one
-        return row[TRACKED] > 2 * max(best[TRACKED], 0.0) + noise
+        noise = 4 * max(row[f"{tracked}_se"], best[f"{tracked}_se"])  # its own, not that of a worse one
+        return row[tracked] > 2 * max(best[tracked], 0.0) + noise
 
     if all(map(worse, lately)):
         return (
-            f"samples have become worse: {TRACKED.upper()} {last[TRACKED]:.3g} after {last['images']:,} images, "
-            f"{best[TRACKED]:.3g} after {best['images']:,} (smaller is better)"
+            f"generated {noun} have become worse: {tracked} {last[tracked]:.3g} after {last['samples']:,} {noun}, "
+            f"{best[tracked]:.3g} after {best['samples']:,} (smaller is better)"
         )
     return None
 
 
 @detector(
-    "numbers that are no numbers",
-    cures=("other dice", "equal rates", "slower", "stronger penalty", "slower", "by the book"),
+    "non-finite numbers",
+    cures=("another seed", "equal rates", "slower", "stronger penalty", "slower", "proven rules"),
     fatal=True,
 )
 def not_finite(history: History) -> str | None:
-    for row in (*history.rows[-1:], *history.looks[-1:]):
+    for row in (*history.rows[-1:], *history.evaluations[-1:]):
         bad = [name for name, value in row.items() if value in ("nan", "inf", "-inf")]
         if bad:
             return f"{', '.join(bad)} became infinite or not a number"
+    return None
+
+
+@detector(
+    "overflow in half precision",
+    cures=("another seed", "slower", "stronger penalty", "slower", "proven rules"),
+    hint="train with --set precision=bf16, or fp32",
+)
+def overflow(history: History) -> str | None:
+    """A few skipped steps are how a loss scale finds its size; very many mean that there is none."""
+    for side in "dg":
+        steps = 0
+        for before, row in itertools.pairwise(history.rows):
+            steps = steps + row["step"] - before["step"] if float(row.get(f"{side}/skipped", 0.0)) == 1.0 else 0
+        if steps >= OVERFLOWS:
+            return (
+                f"{side.upper()}'s gradient overflowed in each of the last {steps:,} steps, at ever smaller loss "
+                "scales, so that none of these steps was taken"
+            )
     return None
 
 
@@ -171,30 +198,31 @@ def not_finite(history: History) -> str | None:
 def broken_data(history: History) -> str | None:
     alike = history.latest("spread/real")
     if alike < 0.01:
-        return f"the real images that D is shown are all alike (they differ by {alike:.2g} of 2 in a pixel)"
+        return f"the real {history.noun} that D sees are all alike: their root mean square difference is {alike:.2g}"
     return None
 
 
 @detector(
-    "mode collapse", cures=("other dice", "equal rates", "stronger penalty", "no momentum", "slower", "by the book")
+    "mode collapse",
+    cures=("another seed", "equal rates", "stronger penalty", "no momentum", "slower", "proven rules"),
 )
 def mode_collapse(history: History) -> str | None:
     fake, real = history.latest("spread/fake"), history.latest("spread/real")
     if history.settled and fake < 0.15 * real:
-        return f"G makes one picture whatever it is told: samples differ by {fake:.2g}, real images by {real:.2g}"
-    deaf = [float(row.get("g/noise", 1.0)) for row in history.looks[-2:]]
-    if history.settled and deaf and max(deaf) < 0.05:
-        return f"G is deaf to its noise: other noise changes its pictures by {deaf[-1]:.2g} of what real ones differ by"
-    if why := suffering(history):
-        last, best = history.looks[-1], best_of(history.looks, TRACKED)
-        if best and last["coverage"] < min(0.1, best["coverage"] / 3) and last["precision"] > 3 * last["coverage"]:
-            return f"{why}; they cover {last['coverage']:.0%} of the real images, {best['coverage']:.0%} at their best"
+        return f"generated {history.noun} are almost all the same: they differ by {fake:.2g}, real ones by {real:.2g}"
+    heard = [float(row.get("g/noise", 1.0)) for row in history.evaluations[-2:]]
+    if history.settled and heard and max(heard) < 0.05:
+        return f"G ignores its noise: of what real {history.noun} differ by, other noise changes {heard[-1]:.2g}"
+    if (why := suffering(history)) and (found := history.last_and_best("coverage", "precision")):
+        last, best = found
+        if last["coverage"] < min(0.1, best["coverage"] / 3) and last["precision"] > 3 * last["coverage"]:
+            return f"{why}; coverage is {last['coverage']:.0%}, and was {best['coverage']:.0%} at its best"
     return None
 
 
 @detector(
     "an overpowering discriminator",
-    cures=("other dice", "equal rates", "stronger penalty", "nonsaturating", "fewer D turns", "by the book"),
+    cures=("another seed", "equal rates", "stronger penalty", "nonsaturating", "fewer D turns", "proven rules"),
 )
 def d_overpowers(history: History) -> str | None:
     sure = history.latest("d/wins")
@@ -204,29 +232,29 @@ def d_overpowers(history: History) -> str | None:
 
 
 @detector(
-    "a discriminator too weak", cures=("other dice", "equal rates", "weaker penalty", "more D turns", "by the book")
+    "a discriminator too weak", cures=("another seed", "equal rates", "weaker penalty", "more D turns", "proven rules")
 )
 def d_too_weak(history: History) -> str | None:
     sure = history.latest("d/wins")
     if sure < 0.56 and (why := suffering(history)):
-        return f"D does no better than guessing (right in {sure:.1%} of all pairs), so G is told nothing; {why}"
+        return f"D does no better than guessing (right in {sure:.1%} of all pairs), so G learns nothing from it; {why}"
     return None
 
 
 @detector(
     "a discriminator that memorises",
-    cures=("other dice", "augmentation", "stronger penalty", "slower D", "by the book"),
+    cures=("another seed", "augmentation", "stronger penalty", "slower D", "proven rules"),
 )
 def d_memorises(history: History) -> str | None:
-    if not history.looks or not (why := suffering(history)):
+    if not history.evaluations or not (why := suffering(history)):
         return None
-    known = float(history.looks[-1].get("d/memory", 0.5))
+    known = float(history.evaluations[-1].get("d/memory", 0.5))
     if known > 0.75:
-        return f"D ranks images it was trained on above held-out ones in {known:.0%} of all pairs; {why}"
+        return f"D ranks {history.noun} it was trained on above held-out ones in {known:.0%} of all pairs; {why}"
     return None
 
 
-@detector("divergence", cures=("other dice", "equal rates", "slower", "stronger penalty", "slower", "by the book"))
+@detector("divergence", cures=("another seed", "equal rates", "slower", "stronger penalty", "slower", "proven rules"))
 def divergence(history: History) -> str | None:
     why = suffering(history)
     for name, words in (("d/gradient", "D's gradient"), ("g/gradient", "G's gradient")):
@@ -236,31 +264,31 @@ def divergence(history: History) -> str | None:
     return None
 
 
-@detector("mode dropping", cures=("other dice", "stronger penalty", "equal rates", "slower", "by the book"))
+@detector("mode dropping", cures=("another seed", "stronger penalty", "equal rates", "slower", "proven rules"))
 def mode_dropping(history: History) -> str | None:
-    if why := suffering(history):
-        last, best = history.looks[-1], best_of(history.looks, TRACKED)
-        if best and last["recall"] < 0.5 * best["recall"] and last["precision"] > 0.5 * best["precision"]:
+    if (why := suffering(history)) and (found := history.last_and_best("recall", "precision")):
+        last, best = found
+        if last["recall"] < 0.5 * best["recall"] and last["precision"] > 0.5 * best["precision"]:
             return f"{why}; recall fell from {best['recall']:.0%} to {last['recall']:.0%}, precision did not"
     return None
 
 
-@detector("no progress", cures=("other dice", "equal rates", "stronger penalty", "by the book", "slower"))
+@detector("no progress", cures=("another seed", "equal rates", "stronger penalty", "proven rules", "slower"))
 def no_progress(history: History) -> str | None:
     return suffering(history)
 
 
-@detector("a short run", grave=False, hint="give it more images or minutes, or the players higher learning rates")
+@detector("a short run", grave=False, hint="give it more samples or minutes, or the players higher learning rates")
 def short(history: History) -> str | None:
-    last = history.looks[-1] if history.looks else None
-    if last is None or last["images"] < history.budget or not history.young:
+    last = history.evaluations[-1] if history.evaluations else {}
+    if "coverage" not in last or last["samples"] < history.budget or not history.warming_up:
         return None
     return (
-        f"after all {history.budget:,} images samples cover {last['coverage']:.1%} of the real images; at these "
-        f"learning rates no weight can have come further than {history.way:.2g}, which is little"
+        f"after all {history.budget:,} {history.noun} the generated ones cover {last['coverage']:.1%} of the real "
+        f"ones; at these learning rates no weight can have moved further than {history.travelled:.2g}, which is little"
     )
 
 
 @detector("a stalled metric", grave=False)
 def stalled(history: History) -> str | None:
-    return converged(history.looks, TRACKED, patience=8) if history.settled else None
+    return converged(history.evaluations, history.tracked, patience=8) if history.settled else None

@@ -1,4 +1,4 @@
-"""The moving average of G: what is sampled, judged and shipped."""
+"""The moving average of G: what samples are drawn from and evaluated."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import nn
 class MovingAverage:
     """Exponential moving average of a network's parameters and floating-point buffers.
 
-    The decay is given as a half-life in images, so that it means the same at every batch size (Karras 2019, StyleGAN2).
+    The decay is given as a half-life in samples: it means the same at every batch size (Karras 2019, StyleGAN2).
     """
 
     def __init__(self, net: nn.Module) -> None:
         self.net = copy.deepcopy(net).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, net: nn.Module, images: float, half_life: float) -> None:
-        """Move towards `net` by one step of `images` images; a half-life of 0 copies it."""
-        keep = 0.5 ** (images / half_life) if half_life > 0 else 0.0
+    def update(self, net: nn.Module, samples: float, half_life: float) -> None:
+        """Move towards `net` by one step of so many samples; a half-life of 0 copies it."""
+        keep = 0.5 ** (samples / half_life) if half_life > 0 else 0.0
         mine, theirs = list(self.net.parameters()), list(net.parameters())
         for ours, current in zip(self.net.buffers(), net.buffers(), strict=True):
             if ours.is_floating_point():

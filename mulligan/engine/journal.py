@@ -1,4 +1,4 @@
-"""What a run says of itself: rows of `stats.jsonl`, averaged, and whoever else wants to hear them."""
+"""What a run says of itself: averaged rows of `stats.jsonl`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from mulligan.engine.turn import Report
 class Averages:
     """Means of per-sample numbers since they were last taken. Sums stay on the device, so adding never waits for it."""
 
-    def __init__(self, kept: Mapping[str, Sequence[Any]] | None = None) -> None:
-        """`kept` is what `keep` returned when a run was left in the middle of a row."""
-        self._sums: dict[str, Tensor] = {name: torch.tensor(float(total)) for name, (total, _) in (kept or {}).items()}
-        self._counts: dict[str, int] = defaultdict(int, {name: int(count) for name, (_, count) in (kept or {}).items()})
+    def __init__(self, saved: Mapping[str, Sequence[Any]] | None = None) -> None:
+        """`saved` is what `saved()` returned when a run was stopped in the middle of a row."""
+        self._sums: dict[str, Tensor] = {name: torch.tensor(float(total)) for name, (total, _) in (saved or {}).items()}
+        self._counts: dict[str, int] = defaultdict(
+            int, {name: int(count) for name, (_, count) in (saved or {}).items()}
+        )
 
     def add(self, report: Report) -> None:
         for name, values in report.items():
@@ -29,12 +31,13 @@ class Averages:
             self._sums[name] = self._sums[name].to(total.device) + total if name in self._sums else total
             self._counts[name] += len(values)
 
-    def keep(self) -> dict[str, list[Any]]:
+    def saved(self) -> dict[str, list[Any]]:
         """What JSON can hold of them exactly, so that a resumed run writes the same rows."""
         return {name: [exact(total.item()), self._counts[name]] for name, total in self._sums.items()}
 
     def take(self) -> dict[str, float]:
-        means = {name: total.item() / self._counts[name] for name, total in self._sums.items()}
+        """The means, but of numbers that no step had, such as the gradients of a row of skipped steps."""
+        means = {name: total.item() / self._counts[name] for name, total in self._sums.items() if self._counts[name]}
         self._sums.clear()
         self._counts.clear()
         return means
@@ -47,9 +50,9 @@ class Journal:
         self.run = run
 
     def write(self, kind: str, state: State, row: Mapping[str, Any]) -> dict[str, Any]:
-        where = {"kind": kind, "attempt": state.attempt, "step": state.step, "images": state.images}
-        where |= {"lost": state.lost, "seconds": round(state.seconds, 3)}
-        entry = where | {name: _written(value) for name, value in row.items()}
+        position = {"kind": kind, "attempt": state.attempt, "step": state.step, "samples": state.samples}
+        position |= {"lost": state.lost, "seconds": round(state.seconds, 3)}
+        entry = position | {name: _written(value) for name, value in row.items()}
         self.run.append(entry)
         return entry
 

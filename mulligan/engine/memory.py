@@ -1,4 +1,4 @@
-"""Memory: how much of it training takes, saying so where it is not there, and keeping what was freed."""
+"""Memory: how much of it training takes, a clear error where there is too little, and keeping what was freed."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from mulligan.engine.loop import Game
 
 FULL = "the memory of {device} is full; --set accumulate=2, or more, plays a batch in so many parts"
-ROOM = 0.5  # share of memory that what is foreseen may take, as more is taken
-# of glibc's <malloc.h>; values are its own defaults, and what training wants instead
+ROOM = 0.5  # share of memory that the estimate may fill, as it is a lower bound
+# of glibc's <malloc.h>: its parameters, its defaults, and the values for training
 TRIM_THRESHOLD, TRIM_DEFAULT, TRIM_NEVER = -1, 128 << 10, 2**31 - 1
 MMAP_THRESHOLD, MMAP_DEFAULT, MMAP_MOST = -3, 128 << 10, 32 << 20
 
 
 @contextlib.contextmanager
-def kept_memory() -> Iterator[None]:
-    """Inside, memory freed on the CPU is kept for the next step instead of being given back and faulted in anew.
+def keep_freed_memory() -> Iterator[None]:
+    """Inside this context, memory freed on the CPU is kept for the next step and not returned to the system.
 
-    That is a tenth of a step on large batches. Only glibc can be told so; elsewhere nothing changes.
+    Getting it back takes a tenth of a step on large batches. Only glibc has this setting; elsewhere nothing changes.
     """
     if platform.libc_ver()[0] != "glibc":
         yield
@@ -47,20 +47,23 @@ def kept_memory() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def memory_told() -> Iterator[None]:
-    """Inside, memory that runs out is a UserError. Linux may kill the process instead: see `refuse_too_large`."""
+def explain_full_memory() -> Iterator[None]:
+    """Inside this context, memory that runs out is a UserError.
+
+    Linux may kill the process instead: see `refuse_too_large`.
+    """
     try:
         yield
     except torch.OutOfMemoryError:
         raise UserError(FULL.format(device="the GPU")) from None
     except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # as torch says on a CPU
+        if "can't allocate memory" not in str(error):  # the words of torch on a CPU
             raise
         raise UserError(FULL.format(device="this machine")) from None
 
 
 def memory_size(device: torch.device) -> int:
-    """Memory that the machine or the GPU has, in bytes; 0 where nothing tells."""
+    """Memory that the machine or the GPU has, in bytes; 0 where it is not known."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[1]
     if not hasattr(os, "sysconf"):  # Windows
@@ -69,7 +72,7 @@ def memory_size(device: torch.device) -> int:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Peak memory in bytes: of the process on the CPU, of torch's allocator on a GPU; 0 where nothing tells."""
+    """Peak memory in bytes: of the process on the CPU, of torch's allocator on a GPU; 0 where it is not known."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")
@@ -84,51 +87,52 @@ def peak_memory(device: torch.device) -> int:
 
 
 def least_memory(game: Game) -> tuple[int, int]:
-    """Bytes that training takes at the very least; and of these, what grows with the samples of a pass.
+    """A lower bound of the bytes that training takes; and of these, the part that grows with the samples of a pass.
 
-    Weights, their gradients, what Adam keeps of them, and G's average; and what autograd keeps of a pass, foreseen from
-    two small ones. Terms, and what comes and goes within a layer, are not in it.
+    Weights, their gradients, Adam's moments and G's average; and what autograd saves in a pass, estimated from two
+    small ones. Terms, and temporary tensors within a layer, are left out.
     """
     weights = [each for net in (game.g.net, game.d.net) for each in (*net.parameters(), *net.buffers())]
-    count = game.batch // game.accumulate
-    few = [_kept(game, samples) for samples in (min(2, count), min(4, count))]
+    count = game.micro_batch
+    few = [_saved(game, samples) for samples in (min(2, count), min(4, count))]
     passing = (few[1] - few[0]) * count // 2 if count > 4 else few[1]
     average = sum(each.nbytes for each in game.g.net.parameters())
     return 4 * sum(each.nbytes for each in weights) + average + passing, passing
 
 
 def refuse_too_large(game: Game) -> None:
-    """Raises UserError where the device cannot have the memory that training takes."""
-    there = memory_size(game.device)
+    """Raises UserError where the device has less memory than training takes."""
+    size = memory_size(game.device)
     least, passing = least_memory(game)
-    if not there or least <= there:
+    if not size or least <= size:
         return
     parts = [n for n in range(2, game.batch + 1) if game.batch % n == 0]
-    fitting = [n for n in parts if least - passing + passing * game.accumulate // n < ROOM * there]
+    fitting = [n for n in parts if least - passing + passing * game.accumulate // n < ROOM * size]
     advice = (
         f"give --set accumulate={fitting[0]}, which plays a batch in so many parts" if fitting else "use a smaller one"
     )
     raise UserError(
-        f"this recipe takes {least / 1e9:,.1f} GB of memory at the least, of which {passing / 1e9:,.1f} for a batch of "
-        f"{game.batch}, and here are {there / 1e9:,.1f}; {advice}"
+        f"this recipe takes {least / 1e9:,.1f} GB of memory at least, of which {passing / 1e9:,.1f} for a batch of "
+        f"{game.batch}, and this device has {size / 1e9:,.1f}; {advice}"
     )
 
 
-def _kept(game: Game, samples: int) -> int:
-    """Bytes that autograd keeps of G's pass and D's after it."""
-    kept: dict[int, int] = {}
+def _saved(game: Game, samples: int) -> int:
+    """Bytes that autograd saves in G's pass and in D's after it."""
+    saved: dict[int, int] = {}
 
-    def keep(x: Tensor) -> Tensor:
-        kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+    def save(x: Tensor) -> Tensor:
+        saved[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
         return x
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), game.autocast():
-        batch, z = game.deal(0, samples), torch.randn(samples, *game.z_shape, device=game.device)
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda x: x), game.autocast():
+        batch, z = game.train_batch(0, samples), torch.randn(samples, *game.z_shape, device=game.device)
         try:
-            said = game.d.net(game.g.net(z, batch.cond), batch.cond)
+            judged = game.d.net(game.g.net(z, batch.cond), batch.cond)
         except ValueError as error:
-            if samples > 1 or "more than 1 value" not in str(error):  # as torch's batch norm says
+            if samples > 1 or "more than 1 value" not in str(error):  # the words of torch's batch norm
                 raise
-            raise UserError("batch norm wants more than 1 sample at a time; set batch and accumulate so") from None
-    del said  # until here, so that no two of what is kept have lain in one place
-    return sum(kept.values())
+            why = "batch norm needs more than 1 sample at a time; set a larger batch or a smaller accumulate"
+            raise UserError(why) from None
+    del judged  # kept until here, so that no two saved tensors had the same address
+    return sum(saved.values())

@@ -1,4 +1,4 @@
-"""Optimizers as parts, with options that may move: each option is a number or a schedule."""
+"""Optimizers as parts. Their options may change in training: each is a number or a schedule."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def _betas(beta1: float, beta2: float) -> tuple[float, float]:
 
 
 def _clipped(optimizer: torch.optim.Optimizer, clip: float) -> torch.optim.Optimizer:
-    """Adam of gradients that are at most `clip` times as long as they lately were, by its own average of their squares.
+    """Adam that clips a gradient to `clip` times its recent norm, by the optimizer's own average of squares.
 
-    Without momentum a step of Adam is as long as its gradient is unusual, up to 1 / sqrt(1 - beta2) times the usual
-    one: of a single odd batch, enough to wreck a D at rest (a relative of Shazeer 2018, arXiv 1804.04235, sec. 6).
-    Raises ValueError for less than nothing, in torch's words for its own options.
+    Without momentum, a gradient that is longer than usual makes a step of Adam as much longer, up to
+    1 / sqrt(1 - beta2) times: one odd batch can ruin a D at rest (compare Shazeer 2018, arXiv 1804.04235, sec. 6).
+    Raises ValueError for a negative `clip`, in torch's words for its own options.
     """
     if clip < 0:
         raise ValueError(f"Invalid clip value: {clip}")
@@ -36,7 +36,7 @@ def _clipped(optimizer: torch.optim.Optimizer, clip: float) -> torch.optim.Optim
 def _before_steps(
     optimizer: torch.optim.Optimizer, what: Callable[..., None], **options: Number
 ) -> torch.optim.Optimizer:
-    """The optimizer, which now does that before every step; options stand in its groups, where they may move."""
+    """The optimizer, calling `what` before every step, with `options` in its groups, where schedules set them."""
     for group in optimizer.param_groups:
         group.update(options)
     optimizer.register_step_pre_hook(what)
@@ -49,9 +49,11 @@ def _clip(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         if not known or not group["clip"]:
             continue
         states = [optimizer.state[p] for p in known]
-        squares = get_total_norm([state["exp_avg_sq"] for state in states], 1.0)  # none is negative: their sum
+        squares = get_total_norm(
+            [state["exp_avg_sq"] for state in states], 1.0
+        )  # norm 1 of what is not negative: the sum
         usual = (squares / (1 - group["betas"][1] ** states[0]["step"])).sqrt()
-        most = torch.where(usual > 0, group["clip"] * usual, math.inf)  # after nothing at all, anything may come
+        most = torch.where(usual > 0, group["clip"] * usual, math.inf)  # after gradients of 0 only, nothing is clipped
         clip_grads_with_norm_(known, most, get_total_norm([p.grad for p in known]))
 
 
@@ -62,8 +64,8 @@ def adam(
     lr: Number = 2e-4,  # step size
     beta1: Number = 0.0,  # momentum; GANs with a zero-centred penalty do best without
     beta2: Number = 0.99,  # decay of the squared gradient's average
-    eps: float = 1e-8,
-    clip: Number = 0.0,  # how many times as long as usual a gradient may be, of all tensors in one; 0: as it comes
+    eps: float = 1e-8,  # added to the root of that average, against division by 0
+    clip: Number = 0.0,  # the norm of all gradients together is clipped to so many times its recent one; 0: never
 ) -> torch.optim.Optimizer:
     """Adam (Kingma, Ba 2014, arXiv 1412.6980), fused: one kernel for all parameters, on CPU too."""
     return _clipped(torch.optim.Adam(parameters, lr=lr, betas=_betas(beta1, beta2), eps=eps, fused=True), clip)
@@ -73,15 +75,15 @@ def adam(
 def adam_by_norm(
     parameters: Parameters,
     *,
-    lr: Number = 2e-4,  # these as of adam
-    beta1: Number = 0.0,
-    beta2: Number = 0.99,
-    eps: float = 1e-8,
-    norm: Number = 1.0,  # how long a gradient may be, of all tensors in one, and is shortened to
+    lr: Number = 2e-4,  # step size
+    beta1: Number = 0.0,  # momentum
+    beta2: Number = 0.99,  # decay of the squared gradient's average
+    eps: float = 1e-8,  # added to the root of that average, against division by 0
+    norm: Number = 1.0,  # the norm of all gradients together is clipped to this
 ) -> torch.optim.Optimizer:
     """Adam of gradients whose norm is clipped (Pascanu 2013, arXiv 1211.5063, algorithm 1).
 
-    Raises ValueError for a norm of nothing or less, in torch's words for its own options.
+    Raises ValueError for a norm that is not above 0, in torch's words for its own options.
     """
     if norm <= 0:
         raise ValueError(f"Invalid norm value: {norm}")
@@ -98,10 +100,10 @@ def _clip_norm(optimizer: torch.optim.Optimizer, *_: Any) -> None:
 def adamw(
     parameters: Parameters,
     *,
-    lr: Number = 1e-4,
-    beta1: Number = 0.0,
-    beta2: Number = 0.9,
-    eps: float = 1e-8,
+    lr: Number = 1e-4,  # step size
+    beta1: Number = 0.0,  # momentum
+    beta2: Number = 0.9,  # decay of the squared gradient's average
+    eps: float = 1e-8,  # added to the root of that average, against division by 0
     weight_decay: Number = 0.01,  # decoupled from the gradient, in units of lr
 ) -> torch.optim.Optimizer:
     """AdamW (Loshchilov, Hutter 2017, arXiv 1711.05101)."""
@@ -114,9 +116,9 @@ def adamw(
 def rmsprop(
     parameters: Parameters,
     *,
-    lr: Number = 5e-5,
+    lr: Number = 5e-5,  # step size
     alpha: Number = 0.99,  # decay of the squared gradient's average
-    eps: float = 1e-8,
+    eps: float = 1e-8,  # added to the root of that average, against division by 0
 ) -> torch.optim.Optimizer:
     """RMSprop (Hinton 2012), the optimizer of the original WGAN."""
     return torch.optim.RMSprop(parameters, lr=lr, alpha=alpha, eps=eps)
@@ -126,15 +128,15 @@ def rmsprop(
 def sgd(
     parameters: Parameters,
     *,
-    lr: Number = 0.01,
-    momentum: Number = 0.0,
+    lr: Number = 0.01,  # step size
+    momentum: Number = 0.0,  # of the gradient, per step
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent."""
     return torch.optim.SGD(parameters, lr=lr, momentum=momentum)
 
 
-class Tuned:
-    """An optimizer whose options follow their schedules. Raises UserError for a value that it cannot have."""
+class ScheduledOptimizer:
+    """An optimizer whose options follow their schedules. Raises UserError for a value that it does not take."""
 
     def __init__(self, part: Part, parameters: Parameters) -> None:
         self.options = dict(optimizers.bind(part.name, part.options))
@@ -152,12 +154,12 @@ class Tuned:
         return self.optimizer.param_groups[0]["lr"]
 
     def pace(self, seen: int, budget: int) -> float:
-        """The learning rate after `seen` of `budget` images, over the one it began with."""
+        """The learning rate after `seen` of `budget` samples, divided by the one it began with."""
         rate = self.options["lr"]
         return value_at(rate, seen, budget) / (value_at(rate, 0, budget) or 1.0)
 
     def tune(self, seen: int, budget: int) -> None:
-        """Set every option to what it is after `seen` of `budget` images."""
+        """Set every option to its value after `seen` of `budget` samples."""
         values = self._values(seen, budget)
         if "beta1" in values:
             values["betas"] = _betas(values.pop("beta1"), values.pop("beta2"))

@@ -1,4 +1,4 @@
-"""What one looks at from time to time to see how the players do: too dear for every step, cheap beside a look."""
+"""What is measured of the players from time to time: too costly for every step, cheap beside an evaluation."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from mulligan.engine.turn import mean_logit
 
 @torch.no_grad()
 def memorised(game: Game, count: int = 256) -> float:
-    """How often D ranks an image it is trained on above one it never saw: 0.5, or it knows them by heart."""
-    unseen = game.unseen(count)
-    if len(unseen.real) < 8:
+    """How often D ranks a sample it is trained on above a held-out one: 0.5 where it has memorised none, 1 at most."""
+    heldout = game.heldout_batch(count)
+    if len(heldout.real) < 8:
         return 0.5
     game.d.net.eval()
     known, new = (
-        mean_logit(game.d.net(batch.real, batch.cond).logits) for batch in (game.deal(0, len(unseen.real)), unseen)
+        mean_logit(game.d.net(batch.real, batch.cond).logits)
+        for batch in (game.train_batch(0, len(heldout.real)), heldout)
     )
     game.d.net.train()
     return wins(known, new).mean().item()
 
 
 @torch.no_grad()
-def noise_heard(game: Game, count: int = 64) -> float:
-    """How much G's pictures of one class differ, over how much real images differ: 0 if it is deaf to its noise."""
+def noise_response(game: Game, count: int = 64) -> float:
+    """How much G's samples of one condition differ, relative to real samples: 0 where G ignores its noise."""
     if not torch.Size(game.z_shape).numel():
-        return 1.0  # nothing to hear
-    real = game.deal(0, count)
-    told = None if real.cond is None else real.cond[:1].expand(count, *real.cond.shape[1:])
-    dice = torch.Generator().manual_seed(0)
+        return 1.0  # it has no noise
+    batch = game.train_batch(0, count)
+    rng = torch.Generator().manual_seed(0)
     game.g.net.eval()
-    fakes = game.g.net(torch.randn(count, *game.z_shape, generator=dice).to(game.device), told)
+    fakes = game.g.net(torch.randn(count, *game.z_shape, generator=rng).to(game.device), batch.cond.repeated(count))
     game.g.net.train()
-    return (spread(fakes).mean() / spread(real.real).mean().clamp(min=1e-6)).item()
+    return (spread(fakes).mean() / spread(batch.real).mean().clamp(min=1e-6)).item()

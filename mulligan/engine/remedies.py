@@ -14,7 +14,7 @@ from typing import Any
 from mulligan.core.recipe import Recipe, Schedule
 
 Settings = dict[str, Any]
-CUSTOMARY = 5e-4  # a learning rate in the middle of what GANs are trained with (1e-4 to 2e-3)
+USUAL_RATE = 5e-4  # a learning rate in the middle of what GANs are trained with (1e-4 to 2e-3)
 PENALTIES = ("r1", "r2", "wgan-gp", "dragan")  # terms that bound D's gradient
 
 
@@ -23,7 +23,7 @@ class Remedy:
     name: str
     words: str  # what it does, for people
     change: Callable[[Recipe], Settings | None]
-    anew: bool = False  # from the beginning and the recipe as it was, not from the best checkpoint and what was tried
+    anew: bool = False  # from the beginning and the original recipe, not from a restore point and what was tried
 
 
 REMEDIES: dict[str, Remedy] = {}
@@ -46,7 +46,7 @@ def scaled(number: float | Schedule, factor: float) -> float | str:
     if not isinstance(number, Schedule):
         return float(f"{number * factor:.4g}")
     ends = [f"{number.start * factor:.4g}", f"{number.end * factor:.4g}"]
-    return f"{number.shape}({', '.join(ends + ([f'{number.images:g}'] if number.images else []))})"
+    return f"{number.shape}({', '.join(ends + ([f'{number.samples:g}'] if number.samples else []))})"
 
 
 def _rates(recipe: Recipe) -> dict[str, float | Schedule]:
@@ -58,18 +58,18 @@ def _rate_settings(recipe: Recipe, factors: dict[str, float]) -> Settings:
     return {f"optimizer.{side}.lr": scaled(rates[side], factor) for side, factor in factors.items() if factor != 1.0}
 
 
-@remedy("other dice", "the same again with other randomness")
-def other_dice(recipe: Recipe) -> Settings:
-    """For an accident; the guard leaves it out where a run was never well."""
+@remedy("another seed", "the same again with other random numbers")
+def another_seed(recipe: Recipe) -> Settings:
+    """For an accident; the guard leaves it out where a run was never healthy."""
     return {}
 
 
-@remedy("equal rates", "both players learn at the rate that is nearer to a customary one")
+@remedy("equal rates", "both players learn at the one of their rates that is nearer to the usual")
 def equal_rates(recipe: Recipe) -> Settings | None:
     rates = {side: start_of(rate) for side, rate in _rates(recipe).items()}
     if min(rates.values()) <= 0 or max(rates.values()) < 3 * min(rates.values()):
         return None
-    wanted = min(rates.values(), key=lambda rate: abs(math.log(rate / CUSTOMARY)))
+    wanted = min(rates.values(), key=lambda rate: abs(math.log(rate / USUAL_RATE)))
     return _rate_settings(recipe, {side: wanted / rate for side, rate in rates.items()})
 
 
@@ -83,23 +83,23 @@ def slower_d(recipe: Recipe) -> Settings:
     return _rate_settings(recipe, {"discriminator": 1 / 3})
 
 
-@remedy("stronger penalty", "D's gradient is held down four times harder, or at all")
+@remedy("stronger penalty", "D's gradient is penalised four times more strongly, or by R1 where it was not at all")
 def stronger_penalty(recipe: Recipe) -> Settings:
-    there = {name: term for name, term in recipe.terms.items() if name in PENALTIES}
-    if not there:
+    present = {name: term for name, term in recipe.terms.items() if name in PENALTIES}
+    if not present:
         return {"terms.r1.weight": 0.5, "terms.r1.every": 4}
-    return {f"terms.{name}.weight": scaled(term.weight, 4.0) for name, term in there.items()}
+    return {f"terms.{name}.weight": scaled(term.weight, 4.0) for name, term in present.items()}
 
 
-@remedy("weaker penalty", "D's gradient is held down a hundred times less")
+@remedy("weaker penalty", "D's gradient is penalised a hundred times less")
 def weaker_penalty(recipe: Recipe) -> Settings | None:
-    there = {name: term for name, term in recipe.terms.items() if name in PENALTIES}
-    return {f"terms.{name}.weight": scaled(term.weight, 0.01) for name, term in there.items()} or None
+    present = {name: term for name, term in recipe.terms.items() if name in PENALTIES}
+    return {f"terms.{name}.weight": scaled(term.weight, 0.01) for name, term in present.items()} or None
 
 
-@remedy("augmentation", "D is shown images, real and generated, that are shifted, recoloured and partly covered")
+@remedy("augmentation", "D sees images, real and generated, shifted, recoloured and partly covered")
 def augmentation(recipe: Recipe) -> Settings | None:
-    if recipe.augment.name != "none" or recipe.from_images:  # which must lie as what G was shown does
+    if recipe.augment.name != "none" or recipe.from_images:  # they have to lie as the image that G was given does
         return None
     return {"augment": "diffaugment"}
 
@@ -112,7 +112,7 @@ def no_momentum(recipe: Recipe) -> Settings | None:
     } or None
 
 
-@remedy("nonsaturating", "a loss whose gradient is strong where G is bad")
+@remedy("nonsaturating", "a loss with a strong gradient where G is bad")
 def nonsaturating(recipe: Recipe) -> Settings | None:
     return None if recipe.loss.name == "nonsaturating" else {"loss": "nonsaturating"}
 
@@ -128,15 +128,15 @@ def more_d_turns(recipe: Recipe) -> Settings:
 
 
 @remedy(
-    "by the book", "from the beginning, by rules known to be stable: non-saturating loss, R1, no momentum", anew=True
+    "proven rules", "from the beginning, by rules known to be stable: non-saturating loss, R1, no momentum", anew=True
 )
-def by_the_book(recipe: Recipe) -> Settings:
+def proven_rules(recipe: Recipe) -> Settings:
     """Mescheder 2018 (arXiv 1801.04406) proves local convergence of this game, and StyleGAN2 trains by it."""
     rates = [min(max(start_of(rate), 1e-4), 2e-3) for rate in _rates(recipe).values()]
     rate = math.sqrt(rates[0] * rates[1])
     adam = {"name": "adam", "lr": f"cosine({rate:.4g}, 0)", "beta1": 0.0, "beta2": 0.99}
-    gone = [] if recipe.from_images else [name for name in recipe.terms if name != "r1"]  # likeness has to stay
-    terms = {f"terms.{name}": "none" for name in gone}
+    removed = [] if recipe.from_images else [name for name in recipe.terms if name != "r1"]  # likeness has to stay
+    terms = {f"terms.{name}": "none" for name in removed}
     return {
         **terms, "loss": "nonsaturating", "d_turns": 1, "terms.r1.weight": 0.5, "terms.r1.every": 8,
         "optimizer.generator": adam, "optimizer.discriminator": adam,

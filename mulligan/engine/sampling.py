@@ -1,18 +1,23 @@
-"""Drawing from a generator, so that sample i of seed s is one picture, however many are drawn with it."""
+"""Drawing from a generator: sample i of seed s is the same, however many are drawn with it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mulligan.core.batch import to_records
+from mulligan.core.condition import Condition
 from mulligan.core.errors import UserError
+from mulligan.core.network import Generator
+from mulligan.core.sample import Sample
 from mulligan.core.seeding import mix
 
 CHUNK = 64  # G always runs on this many at once: arithmetic may differ in the last bit from one batch size to another
+
+Conditions = Callable[[int, int], Condition]  # (start, count) -> what samples start to start + count are given
 
 
 def noise_at(seed: int, index: int, z_shape: Sequence[int], truncation: float = 1.0) -> Tensor:
@@ -32,39 +37,51 @@ def class_at(seed: int, index: int, frequencies: np.ndarray) -> int:
     return int(min(np.searchsorted(np.cumsum(frequencies), uniform.item(), side="right"), len(frequencies) - 1))
 
 
-def classes_for(seed: int, start: int, n: int, counts: Sequence[int], wanted: int | None) -> Tensor | None:
-    """Class ids of samples `start` to `start + n`: `wanted`, or as frequent as in the data; None without classes."""
-    if not counts:
-        return None
-    if wanted is not None:
-        return torch.full((n,), wanted, dtype=torch.int64)
-    frequencies = np.asarray(counts, dtype=np.float64) / sum(counts)
-    return torch.tensor([class_at(seed, i, frequencies) for i in range(start, start + n)], dtype=torch.int64)
+def nothing(start: int, count: int) -> Condition:
+    """The conditions of a generator that takes none."""
+    return Condition()
+
+
+@dataclass(frozen=True)
+class ClassConditions:
+    """Class ids of samples: `wanted`, or as frequent as in the data; no condition at all where there are no classes."""
+
+    seed: int
+    counts: Sequence[int] = ()  # how often the data have each class
+    wanted: int | None = None
+
+    def __call__(self, start: int, count: int) -> Condition:
+        if not self.counts:
+            return Condition()
+        if self.wanted is not None:
+            return Condition({"class": torch.full((count,), self.wanted, dtype=torch.int64)})
+        frequencies = np.asarray(self.counts, dtype=np.float64) / sum(self.counts)
+        ids = [class_at(self.seed, i, frequencies) for i in range(start, start + count)]
+        return Condition({"class": torch.tensor(ids, dtype=torch.int64)})
 
 
 @torch.inference_mode()
 def draw(
-    G: nn.Module,
+    G: Generator,
+    sample: Sample,
     n: int,
     *,
     seed: int,
-    class_counts: Sequence[int] = (),
-    wanted: int | None = None,
+    conditions: Conditions = nothing,
     truncation: float = 1.0,
-    shown: Callable[[int, int], Tensor] | None = None,
     device: torch.device | str = "cpu",
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Blocks of at most `CHUNK` samples on the CPU, uint8 images or float points, and their class ids (b,) or None.
+) -> Iterator[tuple[Tensor, Condition]]:
+    """Blocks of at most `CHUNK` samples, as records, and the condition of each; both on the CPU.
 
-    `shown(from which, how many)` is what G is shown for samples, where it makes them from images.
+    Raises UserError for a truncation that is not in (0, 1].
     """
     if not 0.0 < truncation <= 1.0:
         raise UserError(f"truncation={truncation} must be above 0 and at most 1 (1: none)")
     G.eval()
     for start in range(0, n, CHUNK):
         z = torch.stack([noise_at(seed, i, G.z_shape, truncation) for i in range(start, start + CHUNK)])
-        ids = classes_for(seed, start, CHUNK, class_counts, wanted)
-        cond = shown(start, CHUNK) if shown else ids
-        fake = G(z.to(device), None if cond is None else cond.to(device))
+        cond = conditions(start, CHUNK)
+        fake = G(z.to(device), cond.to(device))
         keep = min(CHUNK, n - start)
-        yield to_records(fake[:keep]).cpu(), None if ids is None else ids[:keep]
+        records = sample.to_records(fake[:keep]).cpu()
+        yield records, Condition({name: field[:keep].cpu() for name, field in cond.items()})

@@ -1,1 +1,1 @@
-"""The latent space of a trained generator: where pictures lie, and what moving there does to them."""
+"""The latent space of a trained generator: finding images in it, and editing them there."""

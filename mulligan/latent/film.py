@@ -1,4 +1,4 @@
-"""Pictures one after another: a strip, a GIF, or a video."""
+"""Images in a sequence: all in one PNG, or as a GIF or a video."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mulligan.core.errors import UserError
 from mulligan.core.run import write_whole
 from mulligan.kinds.pictures import grid, png
 
-LEAST = 256  # pixels of the shorter side, which small pictures are enlarged towards by a whole factor
-QUALITY = "18"  # of H.264: nothing to be seen of it
+MIN_SIDE = 256  # pixels: frames with a shorter side below that are enlarged by a whole factor, at most up to it
+QUALITY = "18"  # constant rate factor of H.264: no visible loss
 SUFFIXES = (".png", ".gif", ".mp4")
 
 
 def refuse_other_suffix(out: Path) -> None:
-    """Raises UserError for a name that is none of those, before anything is computed."""
+    """Raises UserError for a name with another suffix, or a video without ffmpeg, before anything is computed."""
     if out.suffix.lower() not in SUFFIXES:
         raise UserError(f"{out}: {out.suffix or 'no suffix'} is not written; give a name.png, name.gif or name.mp4")
     if out.suffix.lower() == ".mp4":
@@ -29,7 +29,7 @@ def refuse_other_suffix(out: Path) -> None:
 
 
 def save_film(out: Path, frames: Tensor, *, fps: float, columns: int) -> None:
-    """uint8 (N, C, H, W): name.png all beside one another, `columns` a row; name.gif or name.mp4 one by one."""
+    """uint8 (N, C, H, W): name.png has all in a grid, `columns` a row; name.gif and name.mp4 show one by one."""
     refuse_other_suffix(out)
     if fps <= 0:
         raise UserError(f"--fps {fps:g}: above 0")
@@ -43,8 +43,8 @@ def save_film(out: Path, frames: Tensor, *, fps: float, columns: int) -> None:
 
 
 def _enlarged(frames: Tensor) -> list[Image.Image]:
-    """RGB or grey pictures, every pixel a square, and both sides even, as video has to have."""
-    scale = max(1, LEAST // min(frames.shape[2:]))
+    """RGB or grey images, every pixel a square, and both sides even, as video needs them."""
+    scale = max(1, MIN_SIDE // min(frames.shape[2:]))
     scale += scale % 2 if any(side * scale % 2 for side in frames.shape[2:]) else 0
     found = []
     for frame in frames:
@@ -55,7 +55,7 @@ def _enlarged(frames: Tensor) -> list[Image.Image]:
 
 def _gif(frames: list[Image.Image], fps: float) -> bytes:
     file = io.BytesIO()
-    # hundredths of a second are all that the format knows; viewers slow down what claims to last less than two
+    # the format counts in hundredths of a second, and viewers slow down frames of less than two
     duration = max(20, 10 * round(100 / fps))
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
     return file.getvalue()
@@ -72,7 +72,7 @@ def _ffmpeg() -> Any:
 
 
 def _mp4(out: Path, frames: list[Image.Image], fps: float) -> None:
-    """H.264 as every browser plays it. Written beside and renamed, as all files are."""
+    """H.264 that every browser plays. Written under another name and then renamed, as all files are."""
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.stem}.{os.getpid()}.mp4")
     try:

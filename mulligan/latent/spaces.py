@@ -1,156 +1,188 @@
-"""Where a generator's pictures lie: in its noise z and, where it has styles, in w; and the ways between two places.
+"""Latent spaces of a generator: its noise z and, where it has styles, w; and how to interpolate in each.
 
-Legend: B batch, S numbers of a style, L layers that take one, K classes.
+Legend: N points, B batch, S numbers of a style, L layers that take one, K classes.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from mulligan.core.batch import append_dims
+from mulligan.core.condition import Condition
 from mulligan.core.errors import UserError, unknown
-from mulligan.engine.sampling import CHUNK, classes_for, noise_at
+from mulligan.core.network import Generator
+from mulligan.engine.sampling import CHUNK, ClassConditions, noise_at
 
 SPACES = ("auto", "z", "w", "w+")
-DRAWS = 2048  # of noise, by which the middle of w is known
+STYLE_SAMPLES = 2048  # from which the mean and the deviation of w are estimated
+
+
+def class_condition(classes: Tensor | None) -> Condition:
+    """Class ids (N,), or None where G is given none, as what G is given."""
+    return Condition() if classes is None else Condition({"class": classes})
+
+
+class LatentBatch(NamedTuple):
+    """Points of a latent space, and their classes where G is given any."""
+
+    latents: Tensor  # (N, *shape)
+    classes: Tensor | None  # (N,) int64
+
+    @property
+    def cond(self) -> Condition:
+        """What G is given with them."""
+        return class_condition(self.classes)
+
+    def take(self, rows: slice) -> LatentBatch:
+        return LatentBatch(self.latents[rows], None if self.classes is None else self.classes[rows])
+
+    def to(self, device: torch.device | str) -> LatentBatch:
+        return LatentBatch(self.latents.to(device), None if self.classes is None else self.classes.to(device))
+
+    @staticmethod
+    def cat(parts: Sequence[LatentBatch]) -> LatentBatch:
+        classes = [part.classes for part in parts if part.classes is not None]
+        return LatentBatch(torch.cat([part.latents for part in parts]), torch.cat(classes) if classes else None)
 
 
 class Space(Protocol):
-    """Places of one shape, each of which is a picture."""
+    """Points of one shape, each of which stands for an image."""
 
     name: str
-    shape: tuple[int, ...]  # of a place
-    middle: Tensor  # the mean of samples, and how far they are from it, by number; both broadcast against places
-    unit: Tensor
+    shape: tuple[int, ...]  # of one point
+    mean: Tensor  # of samples, per number; it broadcasts against points
+    std: Tensor  # their standard deviation, likewise
 
-    def places(self, z: Tensor, cond: Tensor | None) -> Tensor: ...
-    def pictures(self, places: Tensor, cond: Tensor | None) -> Tensor: ...
-    def strain(self, places: Tensor) -> Tensor: ...
-    def between(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor: ...
+    def latents(self, z: Tensor, cond: Condition) -> Tensor: ...
+    def images(self, latents: Tensor, cond: Condition) -> Tensor: ...
+    def penalty(self, latents: Tensor) -> Tensor: ...
+    def interpolate(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor: ...
 
 
-class Noise:
-    """z itself. Nearly all of N(0, I) lies on a shell of radius sqrt(numbers), and G knows little else."""
+class NoiseSpace:
+    """z itself. Nearly all of N(0, I) lies near a sphere of radius sqrt(numbers), and G was trained on little else."""
 
     name = "z"
 
-    def __init__(self, G: nn.Module, device: torch.device | str) -> None:
+    def __init__(self, G: Generator, device: torch.device | str) -> None:
         self.G, self.shape = G, tuple(G.z_shape)
-        self.middle, self.unit = torch.zeros((), device=device), torch.ones((), device=device)
+        self.mean, self.std = torch.zeros((), device=device), torch.ones((), device=device)
 
-    def places(self, z: Tensor, cond: Tensor | None) -> Tensor:
+    def latents(self, z: Tensor, cond: Condition) -> Tensor:
         """z (B, *shape) -> the same."""
         return z
 
-    def pictures(self, places: Tensor, cond: Tensor | None) -> Tensor:
-        """(B, *shape), class ids (B,) or None -> (B, C, H, W)."""
-        return self.G(places, cond)
+    def images(self, latents: Tensor, cond: Condition) -> Tensor:
+        """(B, *shape) -> (B, C, H, W)."""
+        return self.G(latents, cond)
 
-    def strain(self, places: Tensor) -> Tensor:
-        """(B,): how far from the shell, squared, where its radius is 1."""
-        return (places.flatten(1).square().mean(1).clamp(min=1e-12).sqrt() - 1).square()
+    def penalty(self, latents: Tensor) -> Tensor:
+        """(B,): squared distance from the sphere, on a scale where its radius is 1."""
+        return (latents.flatten(1).square().mean(1).clamp(min=1e-12).sqrt() - 1).square()
 
-    def between(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-        """Along the shell."""
+    def interpolate(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+        """Along the sphere."""
         return slerp(a, b, t)
 
 
-class Styles:
+class StyleSpace:
     """w, one style for all layers; or w+, one for each (Abdal 2019, arXiv 1904.03189): (B, 1, S) or (B, L, S)."""
 
-    def __init__(self, G: nn.Module, counts: Sequence[int], device: torch.device | str, *, each: bool = False) -> None:
-        self.G, self.name, self.layers = G, "w+" if each else "w", G.synthesis.count
-        drawn = torch.cat(list(_styles(G, counts, device)))  # (DRAWS, S)
-        self.shape = (self.layers if each else 1, drawn.shape[1])
-        spread, self.middle = torch.std_mean(drawn, 0)
-        self.unit = spread.clamp(min=1e-6)
+    def __init__(
+        self, G: Generator, counts: Sequence[int], device: torch.device | str, *, each_layer: bool = False
+    ) -> None:
+        self.G, self.name, self.layers = G, "w+" if each_layer else "w", G.synthesis.count
+        samples = torch.cat(list(_sampled_styles(G, counts, device)))  # (STYLE_SAMPLES, S)
+        self.shape = (self.layers if each_layer else 1, samples.shape[1])
+        std, self.mean = torch.std_mean(samples, 0)
+        self.std = std.clamp(min=1e-6)
 
-    def places(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """z (B, *z_shape), class ids (B,) or None -> (B, 1 or L, S)."""
+    def latents(self, z: Tensor, cond: Condition) -> Tensor:
+        """z (B, *z_shape) -> (B, 1 or L, S)."""
         return self.G.styled(z, cond)[:, : self.shape[0]]
 
-    def pictures(self, places: Tensor, cond: Tensor | None) -> Tensor:
-        """(B, 1 or L, S) -> (B, C, H, W). What the class had to say is in the style."""
-        return self.G.synthesis(self.by_layer(places))
+    def images(self, latents: Tensor, cond: Condition) -> Tensor:
+        """(B, 1 or L, S) -> (B, C, H, W). The class is part of the style, so `cond` is not used."""
+        return self.G.synthesis(self.per_layer(latents))
 
-    def by_layer(self, places: Tensor) -> Tensor:
+    def per_layer(self, latents: Tensor) -> Tensor:
         """(B, 1 or L, S) -> (B, L, S)."""
-        return places.expand(-1, self.layers, -1)
+        return latents.expand(-1, self.layers, -1)
 
-    def strain(self, places: Tensor) -> Tensor:
-        """(B,): how much farther from the mean than samples are, squared, where they are 1 from it."""
-        far = ((places - self.middle) / self.unit).flatten(1).square().mean(1).clamp(min=1e-12).sqrt()
-        return (far - 1).relu().square()
+    def penalty(self, latents: Tensor) -> Tensor:
+        """(B,): how much farther from the mean a point is than samples are (1 on this scale), squared; else 0."""
+        distance = ((latents - self.mean) / self.std).flatten(1).square().mean(1).clamp(min=1e-12).sqrt()
+        return (distance - 1).relu().square()
 
-    def between(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-        """In a straight line, which w allows and z does not."""
+    def interpolate(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+        """In a straight line, which suits w but not z."""
         return lerp(a, b, t)
 
 
 @torch.no_grad()
-def _styles(G: nn.Module, counts: Sequence[int], device: torch.device | str) -> Iterator[Tensor]:
-    for start in range(0, DRAWS, CHUNK):
+def _sampled_styles(G: Generator, counts: Sequence[int], device: torch.device | str) -> Iterator[Tensor]:
+    conditions = ClassConditions(0, counts)
+    for start in range(0, STYLE_SAMPLES, CHUNK):
         z = torch.stack([noise_at(0, i, G.z_shape) for i in range(start, start + CHUNK)])
-        ids = classes_for(0, start, CHUNK, counts, None)
-        yield G.styled(z.to(device), None if ids is None else ids.to(device))[:, 0]
+        yield G.styled(z.to(device), conditions(start, CHUNK).to(device))[:, 0]
 
 
-def has_styles(G: nn.Module) -> bool:
-    return hasattr(G, "styled") and hasattr(G, "synthesis")
+def space_of(G: Generator, name: str, counts: Sequence[int], device: torch.device | str) -> Space:
+    """A space of G by name; `auto` is w where G has styles, else z. `counts`: how often the data have each class.
 
-
-def space_of(G: nn.Module, name: str, counts: Sequence[int], device: torch.device | str) -> Space:
-    """`auto` is w where G has styles, else z. Raises UserError for styles of a generator that has none."""
+    Raises UserError for an unknown name, and for w or w+ of a generator without styles.
+    """
     if name not in SPACES:
         raise unknown("space", name, SPACES)
-    name = ("w" if has_styles(G) else "z") if name == "auto" else name
+    name = ("w" if G.has_styles else "z") if name == "auto" else name
     if name == "z":
-        return Noise(G, device)
-    if not has_styles(G):
+        return NoiseSpace(G, device)
+    if not G.has_styles:
         raise UserError(f"space {name}: this generator has no styles, its only space is z; stylegan2 and stylegan3 do")
-    return Styles(G, counts, device, each=name == "w+")
+    return StyleSpace(G, counts, device, each_layer=name == "w+")
 
 
 def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """(B, *shape) both, t (B,) or () -> the place a share t of the way, in a straight line."""
+    """(B, *shape) both, t (B,) or () -> a + t (b - a)."""
     return torch.lerp(a, b, append_dims(t.expand(len(a)), a.ndim).to(a))
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """(B, *shape) both, t (B,) or () -> along the great circle, the length going evenly from the one's to the other's.
+    """(B, *shape) both, t (B,) or () -> the point at t on the great circle; the length changes linearly from a to b.
 
-    Shoemake 1985; for noise, White 2016 (arXiv 1609.04468, sec. 2.1): a straight line would leave the shell.
+    Shoemake 1985; for noise, White 2016 (arXiv 1609.04468, sec. 2.1): a straight line would leave the sphere.
     """
-    one, other = (each.flatten(1).cpu().double() for each in (a, b))  # not every device computes in it
-    share = t.cpu().expand(len(a)).to(one)[:, None]
-    lengths = [each.norm(dim=1, keepdim=True).clamp(min=1e-12) for each in (one, other)]
-    u, v = one / lengths[0], other / lengths[1]
+    first, second = (each.flatten(1).cpu().double() for each in (a, b))  # not every device computes in float64
+    share = t.cpu().expand(len(a)).to(first)[:, None]
+    lengths = [each.norm(dim=1, keepdim=True).clamp(min=1e-12) for each in (first, second)]
+    u, v = first / lengths[0], second / lengths[1]
     angle = torch.atan2((u - v).norm(dim=1, keepdim=True), (u + v).norm(dim=1, keepdim=True)) * 2
-    bent = (torch.sin((1 - share) * angle) * u + torch.sin(share * angle) * v) / torch.sin(angle)
-    # the same direction needs no arc, and opposite ones have no arc of their own
-    turned = torch.where(torch.sin(angle).abs() < 1e-6, torch.lerp(u, v, share), bent)
-    return (turned * torch.lerp(*lengths, share)).to(a).view_as(a)
+    arc = (torch.sin((1 - share) * angle) * u + torch.sin(share * angle) * v) / torch.sin(angle)
+    # equal directions need no arc, and opposite ones do not define one
+    unit = torch.where(torch.sin(angle).abs() < 1e-6, torch.lerp(u, v, share), arc)
+    return (unit * torch.lerp(*lengths, share)).to(a).view_as(a)
 
 
 @contextlib.contextmanager
-def classes_blended(G: nn.Module, classes: int, towards: Tensor, share: Tensor) -> Iterator[None]:
-    """Within, G hears of each class `cond` (B,) a share 1 - `share` (B,), and of `towards` (B,) the rest.
+def blended_classes(G: nn.Module, classes: int, other: Tensor, share: Tensor) -> Iterator[None]:
+    """Inside, G gets mixtures of two classes: the given one counts 1 - `share` (B,), `other` (B,) ids count `share`.
 
-    Whatever G knows of classes are rows of tables, which are mixed. Raises UserError for a generator without tables.
+    What G knows of classes are rows of embedding tables, and these are mixed. Raises UserError for a generator
+    without such a table.
     """
     tables = [m for m in G.modules() if isinstance(m, nn.Embedding) and m.num_embeddings == classes]
     if not tables:
-        raise UserError("this generator has no table of classes, so nothing lies between two of them")
+        raise UserError("this generator has no embedding of classes, so it cannot mix two of them")
 
-    def mixed(table: nn.Module, given: tuple[Tensor, ...], row: Tensor) -> Tensor:
-        return torch.lerp(row, nn.functional.embedding(towards, table.weight), share.to(row)[:, None])
+    def mix(table: nn.Module, inputs: tuple[Tensor, ...], row: Tensor) -> Tensor:
+        return torch.lerp(row, nn.functional.embedding(other, table.weight), share.to(row)[:, None])
 
-    hooks = [table.register_forward_hook(mixed) for table in tables]
+    hooks = [table.register_forward_hook(mix) for table in tables]
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Numbers for fakes of any making, against the real images of a data set, with all that they depend on."""
+"""Numbers for fakes from anywhere, against the real samples of a data set, with all that they depend on."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mulligan.core.errors import UserError, unknown
+from mulligan.core.errors import UserError
+from mulligan.core.registry import measures, refuse
+from mulligan.core.sample import Sample
 from mulligan.core.seeding import endless_order
-from mulligan.data import Data, ImageData
+from mulligan.data import Dataset
 from mulligan.measure.fakes import Fakes
-from mulligan.measure.judge import MOST, Judge, Seen, real_indices
-from mulligan.metrics.classifier import BATCH, Classifier, answers, fitted
-from mulligan.metrics.copying import authenticity, beside, copied, copying, duplicates
+from mulligan.measure.judge import MOST, Extracted, Judge, real_indices
+from mulligan.metrics.classifier import BATCH, Classifier, fitted, outputs
+from mulligan.metrics.copying import authenticity, copied, copying, duplicates, image_duplicates, nearest_training
 from mulligan.metrics.distances import by_class, measure
 from mulligan.metrics.intervals import GROUPS as JACKKNIFED
 from mulligan.metrics.intervals import Z, estimates, wilson
 from mulligan.metrics.pictures import likeness, sliced_wasserstein, variety
-from mulligan.metrics.unbiased import LEAST, fid_infinity, gaussian_distance, inception_score, told_apart
+from mulligan.metrics.unbiased import LEAST, fid_infinity, gaussian_distance, inception_score, two_sample_test
 
 MOST_PICTURES = 2_000  # a side, of which patches are cut: 200 MB in colour
 COPIES, CHANCE = 0.03, 1e-3  # share of fakes, and p of the copying test, from which they are said to copy
 STEPS = 400  # of a classifier's training
+USUAL = ("quality", "unbiased", "pictures", "copying")  # not usefulness, which trains two classifiers
 PAIRS = 24  # of a fake and the training image next to it, to be looked at
 
 
 def judged(
     fakes: Fakes,
-    data: Data,
+    data: Dataset,
     *,
     groups: Sequence[str] = ("quality",),
     features: str = "auto",
@@ -39,7 +42,7 @@ def judged(
     samples: int | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    looked_at: Callable[[int], None] = lambda images: None,
+    progress: Callable[[int], None] = lambda samples: None,
 ) -> dict[str, Any]:
     """Fakes measured against real images: {"metrics": ..., "says": [...], "notes": [...], "protocol": ...}, all JSON.
 
@@ -47,28 +50,29 @@ def judged(
     ...}}}, and their means among the metrics; of all that have one, {"intervals": {name: [low, high]}}, of 95 %.
 
     Args:
-        groups: of `GROUPS`; what cannot be measured of these images is left out, and a note says why.
-        features: a feature net; "auto" is what the data name as their own.
-        split: the real images, "heldout" or "train".
-        samples: how many fakes; by default as many as real images, or as many as there are.
+        groups: of `registry.measures`; what cannot be measured of these samples is left out, and a note says why.
+        features: a feature net; "auto" is what suits the data.
+        split: the real samples, "heldout" or "train".
+        samples: how many fakes; by default as many as real ones, or as many as there are.
         seed: of fakes that are made on demand.
-        looked_at: is told how many images, real and fake, features were taken of so far.
+        progress: called with the number of samples, real and fake, whose features are computed so far.
 
     Raises:
-        UserError: another size or other channels on the two sides, more samples than there are, too few for anything.
+        UserError: samples of another shape on the two sides, more of them than there are, too few for anything.
     """
-    if wrong := [name for name in groups if name not in GROUPS]:
-        raise unknown("group of measures", wrong[0], GROUPS)
-    refuse(fakes, data, samples)
-    judge = Judge(data, features, device, split=split, num_fake=samples, seed=seed, seen=looked_at)
+    for name in groups:
+        measures[name]  # refuses an unknown one, with the nearest names
+    refuse_fakes(fakes, data, samples)
+    judge = Judge(data, features, device, split=split, num_fake=samples, seed=seed, progress=progress)
     count = fewest([fakes], judge)
-    seen = judge.look(fakes.draw(count, seed), keep=set(groups) != {"quality"})
+    extracted = judge.extract(fakes.draw(count, seed), keep=set(groups) != {"quality"})
     protocol = dataclasses.replace(judge.protocol, num_fake=count, checkpoint=fakes.name, pairs=fakes.task)
     result: dict[str, Any] = {"metrics": {}}
     notes = notes_on(fakes, data)
     for group in groups:
         try:
-            found = GROUPS[group](judge, seen, fakes)
+            refuse(measures, group, data.sample)
+            found = measures[group](judge, extracted, fakes)
         except UserError as error:
             notes.append(f"{group}: {error}")
         else:
@@ -76,92 +80,97 @@ def judged(
                 result[part] = result.get(part, {}) | numbers
     if not result["metrics"]:
         raise UserError(notes[-1])
-    says = sentences(result["metrics"])
+    says = sentences(result["metrics"], data.sample.noun)
     return result | {"says": says, "notes": notes, "protocol": protocol.as_dict()}
 
 
-def sentences(metrics: dict[str, float]) -> list[str]:
-    """What the numbers come to, for who does not read them every day."""
-    said = []
+def sentences(metrics: dict[str, float], noun: str = "samples") -> list[str]:
+    """What the numbers mean, for readers who do not see them every day."""
+    found = []
     if "copied" in metrics:
-        near = f"{metrics['copied']:.1%} of them are nearer to a training image than all but 1 % of held-out images are"
+        near = (
+            f"{metrics['copied']:.1%} of them are nearer to a training sample than all but 1 % of held-out {noun} are"
+        )
         copies = metrics["copied"] > COPIES and metrics["copying_p"] < CHANCE
-        said.append(f"They copy training images: {near}." if copies else f"No sign of copying: {near}.")
+        found.append(f"They copy training {noun}: {near}." if copies else f"No sign of copying: {near}.")
     if "cas" in metrics:
-        said.append(
-            f"A classifier that learnt from them alone is right on {metrics['cas']:.1%} of held-out images; from as "
-            f"many real ones, on {metrics['cas_of_real']:.1%}."
+        found.append(
+            f"A classifier that was trained on them alone is right on {metrics['cas']:.1%} of held-out {noun}; trained "
+            f"on as many real ones, on {metrics['cas_of_real']:.1%}."
         )
     if "told_apart" in metrics:
         right = f"{metrics['told_apart']:.0%} of cases; 50 % is guessing"
-        said.append(f"A linear classifier tells them from real images in {right}.")
-    return said
+        found.append(f"A linear classifier tells them from real {noun} in {right}.")
+    return found
 
 
 Found = dict[str, dict[str, Any]]
 
 
-def quality(judge: Judge, seen: Seen, fakes: Fakes) -> Found:
+@measures.register("quality")
+def quality(judge: Judge, extracted: Extracted, fakes: Fakes) -> Found:
     """Distance, fidelity and diversity with intervals, where there are images enough for them; and by class."""
     k = judge.protocol.k
     found: Found = {"metrics": {}}
-    if min(len(judge.real), len(seen.features)) < 2 * JACKKNIFED:
-        found["metrics"] = measure(judge.real, seen.features, k=k)
+    if min(len(judge.real), len(extracted.features)) < 2 * JACKKNIFED:
+        found["metrics"] = measure(judge.real, extracted.features, k=k)
     else:
-        estimated = estimates(judge.real, seen.features, k=k)
+        estimated = estimates(judge.real, extracted.features, k=k)
         found["metrics"] = {name: each.value for name, each in estimated.items()}
         found["metrics"]["kid_se"] = (estimated["kid"].high - estimated["kid"].value) / Z
         found["intervals"] = {name: [each.low, each.high] for name, each in estimated.items()}
-    found["metrics"] |= seen.modes | fakes.beside()
+    found["metrics"] |= extracted.modes | fakes.similarity()
     if fakes.classes and fakes.classes == list(judge.data.classes):
-        found["classes"], means = of_classes(judge, seen, fakes.classes)
+        found["classes"], means = of_classes(judge, extracted, fakes.classes)
         found["metrics"] |= means
     return found
 
 
-def without_bias(judge: Judge, seen: Seen, fakes: Fakes) -> Found:
+@measures.register("unbiased")
+def without_bias(judge: Judge, extracted: Extracted, fakes: Fakes) -> Found:
     """Distances that more images do not lower, and whether a classifier tells fakes from reals."""
-    right, chance = told_apart(judge.real, seen.features)
-    metrics = {"gaussian": gaussian_distance(judge.real, seen.features), "told_apart": right, "told_apart_p": chance}
-    if min(len(judge.real), len(seen.features)) >= LEAST:
-        metrics["fid_infinity"], metrics["fid_infinity_se"] = fid_infinity(judge.real, seen.features)
-    if hasattr(judge.net, "head"):
+    right, p = two_sample_test(judge.real, extracted.features)
+    distance = gaussian_distance(judge.real, extracted.features)
+    metrics = {"gaussian": distance, "told_apart": right, "told_apart_p": p}
+    if min(len(judge.real), len(extracted.features)) >= LEAST:
+        metrics["fid_infinity"], metrics["fid_infinity_se"] = fid_infinity(judge.real, extracted.features)
+    if judge.net.has_head:
         with torch.inference_mode():
-            metrics["inception_score"], _ = inception_score(judge.net.head(seen.features).softmax(1))
+            metrics["inception_score"], _ = inception_score(judge.net.head(extracted.features).softmax(1))
     return {"metrics": metrics}
 
 
-def of_pictures(judge: Judge, seen: Seen, fakes: Fakes) -> Found:
+@measures.register("pictures", kinds={"image"})
+def of_pictures(judge: Judge, extracted: Extracted, fakes: Fakes) -> Found:
     """What needs no features, of at most `MOST_PICTURES` a side: as much of it as images of this size allow."""
-    assert seen.images is not None
-    if seen.images.ndim != 4:
-        raise UserError("these are points, not pictures")
-    real = judge.images(MOST_PICTURES)
-    fake = seen.images[: len(real)]
+    assert extracted.records is not None
+    real = judge.records(MOST_PICTURES)
+    fake = extracted.records[: len(real)]
     metrics = sliced_wasserstein(real, fake)
     metrics |= {"likeness": likeness(fake), "likeness_of_real": likeness(real)}
-    if hasattr(judge.net, "maps"):
+    if judge.net.has_maps:
         metrics |= {"variety": variety(fake, judge.net), "variety_of_real": variety(real, judge.net)}
     return {"metrics": metrics}
 
 
-def memorisation(judge: Judge, seen: Seen, fakes: Fakes) -> Found:
+@measures.register("copying")
+def memorisation(judge: Judge, extracted: Extracted, fakes: Fakes) -> Found:
     """Whether fakes are copies of training images, told by held-out ones; and the closest pairs, by index."""
     if judge.protocol.split != "heldout":
         raise UserError(
             "copying is told by held-out images: leave --split out; where there are too few to hold any out, add some"
         )
     trained_on = fakes.trained_on or judge.data
-    assert seen.images is not None
     rows, _ = real_indices(trained_on, "train", MOST)
     train = judge.features_of(trained_on, rows)
-    real, fake = beside(train, judge.real, seen.features)
+    real, fake = nearest_training(train, judge.real, extracted.features)
     z, p, _ = copying(real, fake)
-    same = {}
-    if seen.images.ndim == 4:
-        known = trained_on.images(rows)
-        for name, images in (("duplicates", seen.images), ("duplicates_of_real", judge.images(len(judge.real)))):
-            same[name] = len(duplicates(images, known)) / len(images)
+    known = trained_on.records(rows)
+    assert extracted.records is not None
+    same = {
+        "duplicates": _copied_share(judge.data.sample, extracted.records, known),
+        "duplicates_of_real": _copied_share(judge.data.sample, judge.records(len(judge.real)), known),
+    }
     closest = fake.distance.argsort()[:PAIRS]
     return {
         "metrics": {
@@ -172,40 +181,49 @@ def memorisation(judge: Judge, seen: Seen, fakes: Fakes) -> Found:
             "authenticity_of_real": authenticity(real),
             **same,
         },
-        "closest": {"fakes": closest.tolist(), "train": rows[fake.which[closest].numpy()].tolist()},
+        "closest": {"fakes": closest.tolist(), "train": rows[fake.index[closest].numpy()].tolist()},
     }
 
 
-def usefulness(judge: Judge, seen: Seen, fakes: Fakes) -> Found:
+def _copied_share(sample: Sample, records: Tensor, known: Tensor) -> float:
+    """The share of records of which there is a copy among those that are known: a near one of what has pictures."""
+    pictures, of_known = sample.pictures(records), sample.pictures(known)
+    if pictures is not None and of_known is not None:
+        return len(image_duplicates(pictures, of_known)) / len(records)
+    return len(duplicates(records, known)) / len(records)
+
+
+@measures.register("usefulness", kinds={"image"})
+def usefulness(judge: Judge, extracted: Extracted, fakes: Fakes) -> Found:
     """Classification accuracy score (Ravuri and Vinyals 2019, arXiv 1905.10887), and the same the other way round.
 
     `cas`: right of the real images, of a small classifier that learnt from as many fakes as there are images to train
     on; `cas_of_real`: of one that learnt from those; `cas_reversed`: what that one has right of the fakes.
     """
     data = judge.data
-    if not isinstance(data, ImageData) or not fakes.classes or fakes.classes != list(data.classes):
+    if not fakes.classes or fakes.classes != list(data.classes):
         raise UserError("a classifier learns from pictures of the classes of the data, and these are told none of them")
     if judge.protocol.split != "heldout":
         raise UserError("it is told by held-out images; leave --split out, or give more data")
     count = min(len(data.train), MOST, *([] if fakes.count is None else [fakes.count]))
     blocks = list(fakes.draw(count, judge.protocol.seed))
-    made, ids = torch.cat([images for images, _ in blocks]), torch.cat([each for _, each in blocks if each is not None])
+    made, ids = torch.cat([images for images, _ in blocks]), torch.cat([cond["class"] for _, cond in blocks])
     rows, _ = real_indices(data, "train", count)
-    known, labels = data.images(rows), torch.from_numpy(data.labels[rows])
-    tests = judge.images(len(judge.real))
+    known, labels = data.records(rows), torch.from_numpy(data.labels[rows])
+    tests = judge.records(len(judge.real))
 
-    def learnt(images: Tensor, classes: Tensor) -> Classifier:
-        def deal(step: int) -> tuple[Tensor, Tensor]:
+    def trained_on(images: Tensor, classes: Tensor) -> Classifier:
+        def batch(step: int) -> tuple[Tensor, Tensor]:
             order = endless_order(len(images), judge.protocol.seed, step * BATCH, BATCH)
             return images[order], classes[order]
 
-        return fitted(data.shape, len(data.classes), deal, steps=STEPS, seed=0, device=judge.device)
+        return fitted(data.shape, len(data.classes), batch, steps=STEPS, seed=0, device=judge.device)
 
     def right(net: Classifier, images: Tensor, classes: Tensor) -> tuple[float, int]:
-        share = (answers(net, images, judge.device).argmax(1) == classes).double().mean().item()
+        share = (outputs(net, images, judge.device).argmax(1) == classes).double().mean().item()
         return share, len(images)
 
-    of_fakes, of_real = learnt(made, ids), learnt(known, labels)
+    of_fakes, of_real = trained_on(made, ids), trained_on(known, labels)
     shares = {
         "cas": right(of_fakes, tests, judge.classes),
         "cas_of_real": right(of_real, tests, judge.classes),
@@ -217,34 +235,26 @@ def usefulness(judge: Judge, seen: Seen, fakes: Fakes) -> Found:
     }
 
 
-GROUPS: dict[str, Callable[[Judge, Seen, Fakes], Found]] = {
-    "quality": quality, "unbiased": without_bias, "pictures": of_pictures, "copying": memorisation,
-    "usefulness": usefulness,
-}  # fmt: skip
-USUAL = tuple(name for name in GROUPS if name != "usefulness")  # which trains two classifiers
-
-
 def fewest(fakes: Sequence[Fakes], judge: Judge) -> int:
     """As many fakes of each as the judge wants, or as all of them have."""
     return min([judge.protocol.num_fake, *(each.count for each in fakes if each.count is not None)])
 
 
-def refuse(fakes: Fakes, data: Data, samples: int | None) -> None:
+def refuse_fakes(fakes: Fakes, data: Dataset, samples: int | None) -> None:
     """Raises UserError for what cannot be measured against the data, before anything is computed."""
     if samples is not None and fakes.count is not None and samples > fakes.count:
-        raise UserError(f"--samples {samples}: {fakes.name} holds {fakes.count:,} images")
-    if fakes.shape != data.shape:
-        theirs, ours = ("x".join(map(str, shape)) for shape in (fakes.shape, data.shape))
+        raise UserError(f"--samples {samples}: {fakes.name} holds {fakes.count:,} {fakes.sample.noun}")
+    if fakes.sample != data.sample:
         raise UserError(
-            f"{fakes.name}: its images are {theirs} (channels x height x width), those of {data.name} {ours}; "
-            "bring both to one with --size and --channels"
+            f"{fakes.name}: its {fakes.sample.noun} are {fakes.sample}, the {data.sample.noun} of {data.name} "
+            f"{data.sample}; read both alike, such as images with --size and --channels"
         )
 
 
-def of_classes(judge: Judge, seen: Seen, names: list[str]) -> tuple[dict[str, Any], dict[str, float]]:
+def of_classes(judge: Judge, extracted: Extracted, names: list[str]) -> tuple[dict[str, Any], dict[str, float]]:
     """Numbers by class, and their means over the classes where they are known."""
-    assert judge.classes is not None and seen.classes is not None
-    found = by_class(judge.real, judge.classes, seen.features, seen.classes, k=judge.protocol.k)
+    assert judge.classes is not None and extracted.classes is not None
+    found = by_class(judge.real, judge.classes, extracted.features, extracted.classes, k=judge.protocol.k)
     means = {}
     for name in ("coverage", "accuracy", "fid"):
         known = [numbers[name] for numbers in found.values() if numbers[name] is not None]
@@ -252,7 +262,7 @@ def of_classes(judge: Judge, seen: Seen, names: list[str]) -> tuple[dict[str, An
     return {names[each]: numbers for each, numbers in found.items()}, means
 
 
-def notes_on(fakes: Fakes, data: Data) -> list[str]:
+def notes_on(fakes: Fakes, data: Dataset) -> list[str]:
     """What a reader of the numbers had better know."""
     if fakes.fingerprint == data.fingerprint:
         return [f"{fakes.name} is the data set itself: these numbers say what copying it would score"]

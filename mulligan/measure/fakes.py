@@ -1,4 +1,4 @@
-"""What is judged: samples of a run, or images that come from anywhere, be it another toolkit's or a camera's."""
+"""What is judged: samples of a run, or files that come from anywhere, be it another toolkit or a camera."""
 
 from __future__ import annotations
 
@@ -8,34 +8,37 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from mulligan.data import Data
+from mulligan.core.condition import Condition
+from mulligan.core.sample import Sample
+from mulligan.data import Dataset
 
-BLOCK = 500  # images read at once
-Blocks = Iterator[tuple[Tensor, Tensor | None]]  # uint8 (b, C, *space), and class ids (b,)
+BLOCK = 500  # samples read at once
+Blocks = Iterator[tuple[Tensor, Condition]]  # records (b, ...), and what was told of them
 
 
 @dataclass(frozen=True)
 class Fakes:
-    """Images by blocks, as `draw(how many, seed)` gives them."""
+    """Samples by blocks, as `draw(how many, seed)` gives them."""
 
     name: str
-    shape: tuple[int, ...]  # C, *space
+    sample: Sample
     classes: list[str]  # [] where they have none
     count: int | None  # how many there are; None: as many as one asks for
     draw: Callable[[int, int], Blocks]
-    fingerprint: str = ""  # of images; "" where they are made on demand
-    trained_on: Data | None = None  # by whoever made them, where that is known
-    task: str = ""  # where they are made from held-out images
-    beside: Callable[[], dict[str, float]] = dict  # numbers of those that were drawn, beside these images
+    fingerprint: str = ""  # of data; "" where they are made on demand
+    trained_on: Dataset | None = None  # by whoever made them, where that is known
+    task: str = ""  # where they are made from held-out samples
+    similarity: Callable[[], dict[str, float]] = dict  # numbers of those drawn so far against what they were to be
 
 
-def images_as_fakes(data: Data) -> Fakes:
-    """All images of a data set, held out or not; of fewer than there are, evenly spread ones, whatever the seed."""
+def data_as_fakes(data: Dataset) -> Fakes:
+    """All samples of a data set, held out or not; of fewer than there are, evenly spread ones, whatever the seed."""
 
     def draw(count: int, seed: int) -> Blocks:
         chosen = np.linspace(0, data.count - 1, count).astype(np.int64)
         for start in range(0, count, BLOCK):
             rows = chosen[start : start + BLOCK]
-            yield data.images(rows), data.label_of(rows)
+            labels = data.label_of(rows)
+            yield data.records(rows), Condition({} if labels is None else {"class": labels})
 
-    return Fakes(data.name, data.shape, list(data.classes), data.count, draw, data.fingerprint)
+    return Fakes(data.name, data.sample, list(data.classes), data.count, draw, data.fingerprint)

@@ -1,4 +1,4 @@
-"""The feature net that is asked for; one that learns from the data has learnt when it is handed out."""
+"""The feature net that is asked for; one that learns from the data is trained before it is handed out."""
 
 from __future__ import annotations
 
@@ -11,37 +11,35 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mulligan.augment.operations import Dice, augment
+from mulligan.augment.operations import SampleRng, augment
 from mulligan.core import registry
 from mulligan.core.batch import to_float
-from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part
 from mulligan.core.seeding import endless_order, mix
-from mulligan.data import Data, ImageData
+from mulligan.data import Dataset
 from mulligan.data.cache import cache_root, ensure
 from mulligan.metrics.features.net import FeatureNet
 from mulligan.metrics.features.own import OwnNet
 
-FORMAT = 1  # of learnt nets; another number has them learnt anew
+FORMAT = 1  # of trained nets; another number has them trained anew
 BATCH = 64
-OTHERWISE = ("shift", "scale", "slide", "brightness", "contrast", "saturation", "cutout")  # how two views differ
+VIEWS = ("shift", "scale", "slide", "brightness", "contrast", "saturation", "cutout")  # how two views differ
 WEIGHTS = "net.safetensors"
 
 
-def feature_net(features: str | Part, data: Data, device: torch.device | str = "cpu") -> tuple[Part, FeatureNet]:
-    """The part that `features` names, and its net; `auto` is what the data names as its own.
+def feature_net(features: str | Part, data: Dataset, device: torch.device | str = "cpu") -> tuple[Part, FeatureNet]:
+    """The part that `features` names, and its net; `auto` is what suits the data.
 
-    Raises UserError for a net that is to learn from data that are not pictures.
+    Raises UserError for a net that does not take samples of this kind.
     """
     part = Part.read(data.features if features == "auto" else features)
+    registry.refuse(registry.features, part.name, data.sample)
     net = part.build(registry.features)
-    return part, learnt(net, data, device) if isinstance(net, OwnNet) else net
+    return part, trained(net, data, device) if isinstance(net, OwnNet) else net
 
 
-def learnt(net: OwnNet, data: Data, device: torch.device | str) -> OwnNet:
-    """The net when it has learnt the data's training images, now or once before."""
-    if not isinstance(data, ImageData):
-        raise UserError(f"{data.name}: the feature net 'self' learns from pictures, and these are none")
+def trained(net: OwnNet, data: Dataset, device: torch.device | str) -> OwnNet:
+    """The net, trained on the data's training images, now or once before."""
     by_class = len(data.classes) > 1
     net.build(data.shape, len(data.classes) if by_class else 0)
     key = hashlib.blake2b(repr((FORMAT, data.fingerprint, net.steps, net.seed)).encode(), digest_size=12).hexdigest()
@@ -54,7 +52,7 @@ def learnt(net: OwnNet, data: Data, device: torch.device | str) -> OwnNet:
         return net
 
     def write(draft: Path) -> None:
-        net.learn(_dealer(data, net.seed, by_class), device)
+        net.learn(_batches(data, net.seed, by_class), device)
         save_file({name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}, draft / WEIGHTS)
 
     ensure(cache_root(None) / f"self-{key}", read, write)
@@ -62,18 +60,18 @@ def learnt(net: OwnNet, data: Data, device: torch.device | str) -> OwnNet:
     return net
 
 
-def _dealer(data: ImageData, seed: int, by_class: bool) -> Callable[[int], tuple[Tensor, Tensor]]:
+def _batches(data: Dataset, seed: int, by_class: bool) -> Callable[[int], tuple[Tensor, Tensor]]:
     """Batches of training images and their classes; or two views of each."""
 
-    def deal(step: int) -> tuple[Tensor, Tensor]:
+    def batch(step: int) -> tuple[Tensor, Tensor]:
         rows = data.train[endless_order(len(data.train), seed, step * BATCH, BATCH)]
-        images = to_float(data.images(rows))
+        images = to_float(data.records(rows))
         if by_class:
             labels = data.label_of(rows)
             assert labels is not None
             return images, labels
-        dice = (Dice(mix("self", seed, step, view), 1.0, BATCH, BATCH, images.device) for view in (0, 1))
-        one, other = (augment(images, OTHERWISE, each) for each in dice)
+        rngs = (SampleRng(mix("self", seed, step, view), 1.0, BATCH, BATCH, images.device) for view in (0, 1))
+        one, other = (augment(images, VIEWS, each) for each in rngs)
         return one, other
 
-    return deal
+    return batch

@@ -1,70 +1,69 @@
-"""Samples of a generator measured against held-out images, always by the same protocol."""
+"""Samples of a generator measured against held-out ones, always by the same protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mulligan.core.batch import Batch, Shown
+from mulligan.core.condition import NOTHING, ConditionSpec
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part
 from mulligan.core.seeding import mix
-from mulligan.data import Data
+from mulligan.data import Dataset
 from mulligan.data.cache import cache_root
-from mulligan.engine.detectors import TRACKED
-from mulligan.engine.sampling import draw
+from mulligan.engine.sampling import Conditions, draw
 from mulligan.measure.fakes import BLOCK, Blocks
 from mulligan.measure.features import feature_net
-from mulligan.measure.paired import Compared
+from mulligan.measure.paired import PairedReference
 from mulligan.metrics.distances import METRICS, measure
-from mulligan.metrics.kept import Kept
+from mulligan.metrics.feature_cache import FeatureCache
 from mulligan.metrics.protocol import Protocol, extract
 
-MOST = 10_000  # images on each side at most
-MOST_AT_A_LOOK = 1_000  # while training, where a look must not take longer than what it looks at
+TRACKED = "kid"  # the metric that says how good samples are; smaller is better
+MOST = 10_000  # samples on each side at most
+MOST_IN_TRAINING = 1_000  # while training, where an evaluation must not take longer than what it evaluates
 
 
-class Seen(NamedTuple):
-    """Fakes, as they were looked at."""
+class Extracted(NamedTuple):
+    """What is known of fakes once the judge has had them."""
 
     features: Tensor  # (N, D)
     classes: Tensor | None  # (N,) that they were told
-    images: Tensor | None  # uint8 (N, C, *space), where they were kept
+    records: Tensor | None  # (N, ...), where they were kept
     modes: dict[str, float]  # what the data count of them
 
 
 class Judge:
-    """A feature net, the features of the real images, and a count of samples to compare with them."""
+    """A feature net, the features of the real samples, and a count of fakes to compare with them."""
 
     def __init__(
         self,
-        data: Data,
+        data: Dataset,
         features: str | Part = "auto",
         device: torch.device | str = "cpu",
         *,
         split: str = "heldout",
         num_fake: int | None = None,
-        most: int = MOST,  # real images
+        most: int = MOST,  # real samples
         seed: int = 0,
-        shown: Shown | None = None,  # what G makes its images from, if it does: held-out ones
+        condition: ConditionSpec = NOTHING,
         task: str = "",
-        seen: Callable[[int], None] = lambda images: None,  # is told how many images were looked at so far
+        progress: Callable[[int], None] = lambda samples: None,  # called with how many samples are done so far
     ) -> None:
-        self.device = device
+        self.device, self.data, self.condition = device, data, condition
         part, self.net = feature_net(features, data, device)
-        self.kept = Kept(cache_root(None) / "features") if getattr(self.net, "costly", False) else None
-        self.looked_at, self.seen = 0, seen
-        self.data = data
-        self.shown = shown
-        paired = shown is not None and not shown.unpaired
-        near = ("psnr", "perceptual", "perceptual_se") if paired else ()
-        self.names = (*METRICS, "kid_se", *data.measures, *near)  # of what it measures
+        self.cache = FeatureCache(cache_root(None) / "features") if self.net.costly else None
+        self.done, self.progress = 0, progress
+        self.paired = "image" in condition and condition.paired
+        similarity = ("psnr", "perceptual", "perceptual_se") if self.paired else ()
+        modes = data.modes.names if data.modes else ()
+        self.names = (*METRICS, "kid_se", *modes, *similarity)  # of what it measures
         # KID asks whether samples are of the kind; where it is known what each was to be, that is the better question
-        self.tracked = "perceptual" if paired and hasattr(self.net, "maps") else TRACKED
+        self.tracked = "perceptual" if self.paired and self.net.has_maps else TRACKED
         indices, split = real_indices(data, split, most)
         self.indices = indices
         self.real = self.features_of(data, indices)
@@ -79,63 +78,67 @@ class Judge:
             data=data.name,
             data_fingerprint=data.fingerprint,
             seed=seed,
-            pairs=task if paired else "",
+            noun=data.sample.noun,
+            records=data.sample.stored,
+            pairs=task if self.paired else "",
         )
 
+    def reference(self, heldout: Callable) -> PairedReference:
+        """Held-out images as conditions, compared by this judge's net if that is what is tracked."""
+        return PairedReference(heldout, self.condition.paired, self.net if self.tracked == "perceptual" else None)
+
     def measure(
-        self, G: nn.Module, *, class_counts: Sequence[int] = (), unseen: Callable[..., Batch] | None = None
+        self, G: nn.Module, conditions: Conditions, reference: PairedReference | None = None
     ) -> dict[str, float]:
-        """Metrics of samples of G, always the same ones; also the modes they are at, of data that has such.
+        """Metrics of samples of G, always the same ones; also the modes they are at, of data that have such.
 
-        Where G makes images from others, `unseen` deals held-out ones; of pairs, how near it comes is measured too.
+        Where G makes images from held-out ones, `reference` gives those, and what is made of pairs is compared too.
         """
-        told = self.protocol
-        net = self.net if self.tracked == "perceptual" else None
-        held = Compared(unseen, not self.shown.unpaired, net) if self.shown and unseen else None
+        protocol = self.protocol
         blocks = draw(
-            G, told.num_fake, seed=mix("judge", told.seed), class_counts=class_counts,
-            shown=held and held.shown, device=self.device,
+            G, self.data.sample, protocol.num_fake, seed=mix("judge", protocol.seed),
+            conditions=reference.conditions if reference else conditions, device=self.device,
         )  # fmt: skip
-        seen = self.look(held.watch(blocks) if held else blocks)
-        return measure(self.real, seen.features, k=told.k) | seen.modes | (held.near() if held else {})
+        extracted = self.extract(reference.compared(blocks) if reference else blocks)
+        similarity = reference.similarity() if reference else {}
+        return measure(self.real, extracted.features, k=protocol.k) | extracted.modes | similarity
 
-    def features_of(self, data: Data, indices: np.ndarray) -> Tensor:
-        """(N, D), of images of any data set of the same shape."""
-        blocks = np.array_split(indices, -(-len(indices) // BLOCK))
-        return self._extract(map(data.images, blocks))
+    def features_of(self, data: Dataset, indices: np.ndarray) -> Tensor:
+        """(N, D), of samples of any data set of the same shape."""
+        return self._features(map(data.records, np.array_split(indices, -(-len(indices) // BLOCK))))
 
-    def _extract(self, blocks: Iterable[Tensor]) -> Tensor:
-        def count(images: int) -> None:
-            self.looked_at += images
-            self.seen(self.looked_at)
+    def _features(self, blocks: Iterable[Tensor]) -> Tensor:
+        def count(samples: int) -> None:
+            self.done += samples
+            self.progress(self.done)
 
-        return extract(self.net, blocks, self.device, kept=self.kept, seen=count)
+        return extract(self.net, blocks, self.device, to_net=self.data.sample.to_net, cache=self.cache, progress=count)
 
-    def images(self, most: int) -> Tensor:
-        """Of the real images, so many at most."""
-        return self.data.images(self.indices[:most])
+    def records(self, most: int) -> Tensor:
+        """Of the real samples, so many at most."""
+        return self.data.records(self.indices[:most])
 
-    def look(self, blocks: Blocks, *, keep: bool = False) -> Seen:
-        """What there is to know of fakes; `keep` their images too, which for large ones takes memory."""
+    def extract(self, blocks: Blocks, *, keep: bool = False) -> Extracted:
+        """What there is to know of fakes; `keep` their records too, which for large ones takes memory."""
         classes: list[Tensor] = []
-        kept: list[Tensor] = []
-        keep = keep or bool(self.data.measures)
+        saved: list[Tensor] = []
+        keep = keep or self.data.modes is not None
 
-        def images() -> Iterator[Tensor]:
-            for made, ids in blocks:
-                if ids is not None:
-                    classes.append(ids)
-                kept.extend([made] if keep else [])
+        def records() -> Iterator[Tensor]:
+            for made, cond in blocks:
+                classes.extend([cond["class"]] if "class" in cond else [])
+                saved.extend([made] if keep else [])
                 yield made
 
-        features = self._extract(images())
-        own = features if self.protocol.features == self.data.features else None
-        pictures = torch.cat(kept) if kept else None
-        modes = {} if pictures is None else self.data.modes(pictures, own)
-        return Seen(features, torch.cat(classes) if classes else None, pictures, modes)
+        features = self._features(records())
+        known = torch.cat(saved) if saved else None
+        modes = {}
+        if self.data.modes and known is not None:
+            modes = self.data.modes.count(known, features if self.protocol.features == self.data.features else None)
+        return Extracted(features, torch.cat(classes) if classes else None, known, modes)
 
 
-def real_indices(data: Data, split: str, most: int) -> tuple[np.ndarray, str]:
+def real_indices(data: Dataset, split: str, most: int) -> tuple[np.ndarray, str]:
     """Indices of a split, at most `most`, evenly spread. Data too small to hold any out is judged by what it has."""
     splits = {"heldout": data.heldout, "train": data.train}
     if split not in splits:

@@ -1,4 +1,4 @@
-"""A small classifier of any labelled pictures, trained in seconds: for asking what images are worth to a user's own."""
+"""A small classifier for any labelled images, trained in seconds: it measures what generated images are worth."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mulligan.core.batch import to_float
 from mulligan.core.errors import UserError
 from mulligan.core.seeding import mix
 
-WIDTH, WIDEST = 16, 128  # of the first convolution; doubled with every halving of the side, up to the second
-SMALLEST = 8  # side that is not halved further
-RATE, BATCH = 3e-3, 64
+WIDTH, WIDEST = 16, 128  # channels of the first convolution; doubled when the side is halved, up to the second
+SMALLEST = 8  # side in pixels from which it is not halved further
+RATE, BATCH = 3e-3, 64  # the highest learning rate; images
 
 
 class Classifier(nn.Module):
-    """Strided convolutions with batch norm, averaged over the quarters of the picture; the last layer is `head`."""
+    """Strided convolutions with batch norm, averaged over the quarters of the image; the last layer is `head`."""
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
@@ -45,28 +45,28 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
-Deal = Callable[[int], tuple[Tensor, Tensor]]  # step -> images, uint8 or in [-1, 1], and what goes with them
+BatchAt = Callable[[int], tuple[Tensor, Tensor]]  # step -> images, uint8 or in [-1, 1], and labels or other images
 
 
 def fitted(
     shape: tuple[int, int, int],
     classes: int,
-    deal: Deal,
+    batch_at: BatchAt,
     *,
     steps: int,
     seed: int,
     device: torch.device | str = "cpu",
 ) -> Classifier:
-    """A classifier that has learnt for so many steps; `deal` gives each step's images and their classes (B,)."""
+    """A classifier trained for so many steps; `batch_at` gives each step's images and their classes (B,)."""
 
     def loss(net: Classifier, step: int) -> Tensor:
-        images, labels = deal(step)
+        images, labels = batch_at(step)
         return F.cross_entropy(net(to_float(images.to(device))), labels.to(device))
 
-    return taught(shape, classes, loss, steps=steps, seed=seed, device=device)
+    return trained(shape, classes, loss, steps=steps, seed=seed, device=device)
 
 
-def taught(
+def trained(
     shape: tuple[int, int, int],
     width: int,
     loss: Callable[[Classifier, int], Tensor],
@@ -75,9 +75,9 @@ def taught(
     seed: int,
     device: torch.device | str = "cpu",
 ) -> Classifier:
-    """A net with a head `width` wide, after so many steps of AdamW on `loss(net, step)`, the rate up and down once.
+    """A net with `width` outputs after so many steps of AdamW on `loss(net, step)`; the rate rises and falls once.
 
-    The same seed gives the same weights to begin with.
+    The same seed gives the same initial weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix("classifier", seed))
@@ -94,8 +94,8 @@ def taught(
 
 
 @torch.inference_mode()
-def answers(
+def outputs(
     net: Callable[[Tensor], Tensor], images: Tensor, device: torch.device | str = "cpu", block: int = 500
 ) -> Tensor:
-    """What the net, or a part of it, makes of images uint8 (N, C, H, W): (N, ...) on the CPU."""
-    return torch.cat([net(to_float(some.to(device))).cpu() for some in images.split(block)])
+    """Outputs (N, ...), on the CPU, of the net or a part of it for images uint8 (N, C, H, W), `block` at a time."""
+    return torch.cat([net(to_float(part.to(device))).cpu() for part in images.split(block)])

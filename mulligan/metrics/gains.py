@@ -1,4 +1,4 @@
-"""What one way of training is worth against another, and how sure that is."""
+"""How much one training set improves a classifier over another, with an interval."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LEVEL = 0.95
 
 
 class Gain(NamedTuple):
-    """Of accuracy, in points of a hundred, with its interval."""
+    """Of accuracy, in percentage points, with its interval."""
 
     points: float
     low: float
@@ -24,12 +24,12 @@ class Gain(NamedTuple):
 
 
 def gain(ours: np.ndarray, theirs: np.ndarray, comparisons: int = 1) -> Gain:
-    """Of two (seeds, images) arrays of right (1) and wrong (0), paired by seed and by image; at least two seeds.
+    """Between two (seeds, images) arrays of right (1) and wrong (0), paired by seed and by image; at least two seeds.
 
-    Seeds and images are both samples, crossed with one another, so the variance of the mean is the sum of what the
-    means by seed and the means by image spread by (a little too much: the noise of single cells is in both). Student's
-    t, seeds - 1 degrees of freedom; of several `comparisons` Bonferroni's level, since the best of many looks better
-    than it is.
+    Seeds and images are crossed random factors. So the variance of the mean is the sum of the variances of the means by
+    seed and by image (slightly too large: both contain the noise of single cells). The interval uses Student's t with
+    seeds - 1 degrees of freedom. For several `comparisons` the level is Bonferroni's, because the best of many is
+    overestimated.
     """
     difference = 100 * (ours.astype(np.float64) - theirs)
     seeds, images = difference.shape

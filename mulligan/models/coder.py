@@ -1,8 +1,8 @@
-"""Autoencoders to play a game behind: a small one that learns from the user's images, and one read from a folder.
+"""Autoencoders for games in latent space: a small one trained on the user's images, and one read from a folder.
 
-Latents are where GANs of 2025 play on ImageNet (GAT, arXiv 2509.24935; AFM, arXiv 2511.22475; CAT, arXiv 2605.26449).
+GANs of 2025 are trained on such latents of ImageNet (GAT, arXiv 2509.24935; AFM, 2511.22475; CAT, 2605.26449).
 
-Legend: B batch, C image channels, H W image size, F by how much a side is smaller in latents, L latent channels.
+Legend: B batch, C image channels, H W image size, F image side over latent side, L latent channels.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from torch.nn import functional as F
 from mulligan.core.errors import UserError
 from mulligan.core.seeding import generator_at, mix
 
-NOISE = 0.1  # added to latents while learning, whose deviation is 1, so that what lies near one is its picture, too
-RATE = 3e-3  # 8e-3 left 64x64 faces at their mean (14 dB), 4e-3 brought them back at 32
-FEWEST, MOST = 16, 3  # latents of a side as a rule, at least; halvings
+NOISE = 0.1  # deviation of the noise on latents in training (theirs is 1), so that nearby latents decode alike
+RATE = 3e-3  # with 8e-3, 64x64 faces stayed at their mean (14 dB); with 4e-3 they were restored at 32 dB
+MIN_SIDE, MAX_HALVINGS = 16, 3  # the side of latents that further halvings may not go below; halvings at most
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"  # as diffusers saves it
-PACKED = {1: 3, 2: 6, 3: 12}  # how many numbers of an image become one, by halvings
+COMPRESSION = {1: 3, 2: 6, 3: 12}  # numbers of an image for each number of its latent, by halvings
 
 
 class Codec(Protocol):
-    """An `nn.Module` that takes images to latents of any scale, and back."""
+    """An `nn.Module` that encodes images to latents of any scale, and decodes them."""
 
     factor: int  # of both sides
     inputs: int  # image channels
@@ -40,7 +40,7 @@ class Codec(Protocol):
 
 
 class Residual(nn.Module):
-    """Two convolutions beside which their input goes by."""
+    """The input, plus two convolutions of it."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -54,15 +54,15 @@ class Residual(nn.Module):
 
 
 class Coder(nn.Module):
-    """Convolutions, none at full resolution: the first halving and the last doubling are by 2x2 squares of pixels.
+    """Convolutions, none at full resolution: the first halving and the last doubling rearrange 2x2 squares of pixels.
 
-    Batch norm without weights ends the encoder, so that latents have mean 0 and deviation 1.
+    The encoder ends with batch norm without weights, so that latents have mean 0 and deviation 1.
     """
 
     def __init__(self, inputs: int, halvings: int, width: int = 32) -> None:
         super().__init__()
         self.inputs, self.factor = inputs, 2**halvings
-        self.channels = max(2, round(inputs * self.factor**2 / PACKED[halvings]))
+        self.channels = max(2, round(inputs * self.factor**2 / COMPRESSION[halvings]))
         self.describe = f"self: small autoencoder, {self.factor} times smaller, {self.channels} channels"
         widths = [width * min(2**i, 4) for i in range(halvings)]  # from fine to coarse
         down: list[nn.Module] = [nn.PixelUnshuffle(2), nn.Conv2d(4 * inputs, width, 3, padding=1), Residual(width)]
@@ -87,7 +87,7 @@ class Coder(nn.Module):
 
 
 def halvings_for(height: int, width: int) -> int:
-    """How often a picture is halved: until the shorter side would have too few latents; once at least.
+    """How often an image is halved: as long as the shorter side keeps `MIN_SIDE` latents; once at least.
 
     Raises UserError for sides that cannot be halved.
     """
@@ -95,8 +95,8 @@ def halvings_for(height: int, width: int) -> int:
         near = "x".join(str(max(8, side + side % 2)) for side in (height, width))
         raise UserError(f"--autoencoder self halves both sides, not possible from {height}x{width}; try --size {near}")
     count = 1
-    while count < MOST and not any(side % 2 ** (count + 1) for side in (height, width)):
-        if min(height, width) >> (count + 1) < FEWEST:
+    while count < MAX_HALVINGS and not any(side % 2 ** (count + 1) for side in (height, width)):
+        if min(height, width) >> (count + 1) < MIN_SIDE:
             break
         count += 1
     return count
@@ -105,15 +105,15 @@ def halvings_for(height: int, width: int) -> int:
 def learnt(
     inputs: int,
     halvings: int,
-    deal: Callable[[int], Tensor],
+    sample_batch: Callable[[int], Tensor],
     *,
     steps: int,
     rate: float = RATE,
     device: torch.device | str = "cpu",
 ) -> Coder:
-    """A coder after so many steps of AdamW on mean |error|, the rate up and down once. `deal(step)` gives images.
+    """A coder after so many steps of AdamW on mean |error|, with one cycle of the rate. `sample_batch(step)`: images.
 
-    A VAE (Kingma 2013, arXiv 1312.6114) whose posterior has one width for all, and whose prior is held by batch norm.
+    A VAE (Kingma 2013, arXiv 1312.6114) with one width for every posterior; batch norm replaces the loss of the prior.
     The same images give the same weights.
     """
     with torch.random.fork_rng(devices=[]):
@@ -123,7 +123,7 @@ def learnt(
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     for step in range(steps):
-        images = deal(step).to(device)
+        images = sample_batch(step).to(device)
         latents = net.encode(images)
         noise = torch.randn(latents.shape, generator=generator_at("autoencoder", step)).to(device)
         loss = F.l1_loss(net.decode(latents + NOISE * noise), images)
@@ -135,7 +135,7 @@ def learnt(
 
 
 class Published(nn.Module):
-    """An `AutoencoderKL` of diffusers (Rombach 2022, arXiv 2112.10752); of its posterior, the mean."""
+    """An `AutoencoderKL` of diffusers (Rombach 2022, arXiv 2112.10752); latents are the posterior's means."""
 
     def __init__(self, net: Any, where: str) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class Published(nn.Module):
         self.describe = where
 
     def encode(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [-1, 1] -> (B, L, H / F, W / F), of whatever scale it has."""
+        """(B, C, H, W) in [-1, 1] -> (B, L, H / F, W / F), on the scale of this autoencoder."""
         return self.net.encode(images).latent_dist.mode()
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ class Published(nn.Module):
 
 
 def read_folder(folder: Path) -> Published:
-    """A folder as diffusers saves an `AutoencoderKL`. Raises UserError where it is none; nothing is downloaded."""
+    """Read a folder in which diffusers saved an `AutoencoderKL`; nothing is downloaded. Raises UserError otherwise."""
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             why = f"has no {name}" if folder.is_dir() else "no such folder"
@@ -166,19 +166,19 @@ def read_folder(folder: Path) -> Published:
         from diffusers import AutoencoderKL
     except ImportError:
         raise UserError(
-            f"--autoencoder {folder}: is read by diffusers, which is not here: pip install 'mulligan[latent]'"
+            f"--autoencoder {folder}: needs diffusers, which is not installed: pip install 'mulligan[latent]'"
         ) from None
     try:
         kind = json.loads((folder / CONFIG).read_text()).get("_class_name")
         if kind != "AutoencoderKL":
-            raise UserError(f"--autoencoder {folder}: {CONFIG} is of {kind or 'nothing known'}, not an AutoencoderKL")
+            raise UserError(f"--autoencoder {folder}: {CONFIG} is of {kind or 'no known class'}, not an AutoencoderKL")
         net, found = AutoencoderKL.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True,
             torch_dtype=torch.float32,
         )  # fmt: skip
     except UserError:
         raise
-    except Exception as error:  # a library's, of any kind, about files that somebody made
+    except Exception as error:  # the library's, of any class, about a user's files
         raise UserError(f"--autoencoder {folder}: cannot be read ({' '.join(str(error).split())[:160]})") from None
     if found["missing_keys"]:
         raise UserError(f"--autoencoder {folder}: {WEIGHTS} lacks {len(found['missing_keys'])} of its tensors")

@@ -1,7 +1,7 @@
-"""`dcgan`: a dense layer to a small grid, then transposed convolutions; D mirrored (Radford 2015, arXiv 1511.06434).
+"""`dcgan`: a dense layer to a small grid, then transposed convolutions; D mirrors it (Radford 2015, arXiv 1511.06434).
 
-The defaults are the textbook network for 28x28 as TensorFlow's tutorial teaches it: 5x5 kernels, 256-128-64 channels
-from 7x7, batch norm and leaky ReLU 0.3 in G; 64-128 channels and dropout 0.3 in D.
+The defaults are the network for 28x28 of TensorFlow's DCGAN tutorial: 5x5 kernels, 256-128-64 channels from 7x7, batch
+norm and leaky ReLU 0.3 in G; 64-128 channels and dropout 0.3 in D.
 
 Legend: B batch, C image channels, H W image size, h w the base grid, K classes.
 """
@@ -16,8 +16,11 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from mulligan.core.batch import Judgement
+from mulligan.core.condition import Condition, ConditionSpec
 from mulligan.core.errors import UserError
+from mulligan.core.network import Discriminator, Generator
 from mulligan.core.registry import discriminators, generators
+from mulligan.core.sample import Sample
 from mulligan.models.sizes import halvings
 from mulligan.nn.code import coded
 from mulligan.nn.conv import Conv2d, ConvTranspose2d
@@ -29,7 +32,7 @@ Norm = Literal["batch", "instance", "layer", "none"]
 NORMS = {
     "batch": nn.BatchNorm2d,
     "instance": lambda width: nn.InstanceNorm2d(width, affine=True),
-    "layer": lambda width: nn.GroupNorm(1, width),  # over channels and space, as Gulrajani 2017 has it in the critic
+    "layer": lambda width: nn.GroupNorm(1, width),  # over channels and space, as in the critic of Gulrajani 2017
     "none": lambda width: nn.Identity(),
 }
 
@@ -40,7 +43,7 @@ def _kernel(kernel: int, stride: int) -> dict[str, int]:
 
 
 def _initialise(net: nn.Module, std: float) -> None:
-    """N(0, std) weights as the paper has them; std = 0: Glorot's uniform ones, Keras's default."""
+    """Weights from N(0, std) as in the paper; std = 0: Glorot's uniform initialisation, the default of Keras."""
     for module in net.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             if std:
@@ -51,30 +54,31 @@ def _initialise(net: nn.Module, std: float) -> None:
                 nn.init.zeros_(module.bias)
 
 
-@generators.register("dcgan")
-class DCGANGenerator(nn.Module):
-    """z, and the class's embedding times it, through a dense layer and one transposed convolution per doubling."""
+@generators.register("dcgan", kinds={"image"}, takes={"class"})
+class DCGANGenerator(Generator):
+    """z, multiplied by the class embedding, through a dense layer and one transposed convolution per doubling."""
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        sample: Sample,
+        condition: ConditionSpec,
         *,
         width: PositiveInt = 64,  # channels before the image; doubled at every halving, twice more at the base
         z: NonNegativeInt = 100,  # noise numbers
-        kernel: Literal[4, 5] = 5,
-        norm: Norm = "batch",
-        slope: float = 0.3,  # of the leaky ReLU
-        std: float = 0.0,  # of the initial weights; 0: Glorot
+        kernel: Literal[4, 5] = 5,  # side of the kernels, in pixels
+        norm: Norm = "batch",  # after every layer but the last
+        slope: float = 0.3,  # of the leaky ReLU below zero
+        std: float = 0.0,  # of the initial weights; 0: Glorot's uniform initialisation
         class_by: Literal["input", "norm"] = "input",  # where the class enters: times the noise, or in every batch norm
         codes: NonNegativeInt = 0,  # the first so many noise numbers only choose one of as many codes
     ) -> None:
         super().__init__()
-        count = halvings("dcgan", shape)
-        channels, height, side = shape
+        count = halvings("dcgan", sample.shape)
+        channels, height, side = sample.shape
+        classes = condition.classes
         widths = [width * 2**i for i in reversed(range(count))]  # from the base grid up
         self.z_shape = (z,)
-        self.grid = (height >> count, side >> count, 2 * widths[0])
+        self.base_grid = (height >> count, side >> count, 2 * widths[0])
         if class_by == "norm" and norm != "batch":
             raise UserError(f"class_by=norm is for norm=batch, not norm={norm}")
         self.codes = codes
@@ -84,15 +88,15 @@ class DCGANGenerator(nn.Module):
         def normalise(width: int) -> nn.Module:
             return ConditionalBatchNorm(width, classes) if classes and class_by == "norm" else NORMS[norm](width)
 
-        self.dense = nn.Linear(z, torch.Size(self.grid).numel(), bias=False)
-        # over every feature of every place, as the tutorial does, and not over channels
+        self.dense = nn.Linear(z, torch.Size(self.base_grid).numel(), bias=False)
+        # over every feature at every position, as in the tutorial, and not over channels
         self.dense_norm = nn.Sequential(
             nn.BatchNorm1d(self.dense.out_features) if norm == "batch" else nn.Identity(), act
         )
         odd = kernel % 2
         first = {"kernel_size": kernel - 1 + odd, "padding": (kernel - 1) // 2, "stride": 1}  # 5 for 5, 3 for 4
         layers: list[nn.Module] = [
-            ConvTranspose2d(self.grid[2], widths[0], bias=False, **first),
+            ConvTranspose2d(self.base_grid[2], widths[0], bias=False, **first),
             normalise(widths[0]),
             act,
         ]
@@ -107,40 +111,39 @@ class DCGANGenerator(nn.Module):
         self.layers = nn.ModuleList(layers)
         _initialise(self, std)
 
-    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """z (B, z), cond (B,) class ids or None -> (B, C, H, W) in [-1, 1]."""
+    def forward(self, z: Tensor, cond: Condition) -> Tensor:
+        """z (B, z), `class` (B,) or none -> (B, C, H, W) in [-1, 1]."""
         z = coded(z, self.codes) if self.codes else z
         if self.embed is not None:
-            assert cond is not None
-            z = z * self.embed(cond)  # Odena 2017 (ACGAN)'s way in, as Keras's examples have it
-        x = self.dense_norm(self.dense(z)).unflatten(1, self.grid)  # (B, h, w, 4 width): as convolutions want it
-        x = x.permute(0, 3, 1, 2)
+            z = z * self.embed(cond["class"])  # Odena 2017 (ACGAN), as in Keras's examples
+        x = self.dense_norm(self.dense(z)).unflatten(1, self.base_grid)  # (B, h, w, 4 width)
+        x = x.permute(0, 3, 1, 2)  # channels last in memory, as convolutions want it
         for layer in self.layers:
-            x = layer(x, cond) if isinstance(layer, ConditionalBatchNorm) else layer(x)
+            x = layer(x, cond["class"]) if isinstance(layer, ConditionalBatchNorm) else layer(x)
         return x
 
 
-@discriminators.register("dcgan")
-class DCGANDiscriminator(nn.Module):
-    """One strided convolution per halving, then a dense layer, where the class comes in."""
+@discriminators.register("dcgan", kinds={"image"}, takes={"class"})
+class DCGANDiscriminator(Discriminator):
+    """One strided convolution per halving, then a dense layer, which takes the class."""
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        sample: Sample,
+        condition: ConditionSpec,
         *,
         width: PositiveInt = 64,  # channels after the first convolution; doubled at every further one
-        kernel: Literal[4, 5] = 5,
-        norm: Norm = "none",  # "batch" is the paper's, but a gradient penalty needs samples judged apart
-        dropout: float = 0.3,
-        slope: float = 0.3,
-        std: float = 0.0,
-        class_by: ClassBy = "projection",
-        codes: NonNegativeInt = 0,  # as of the generator: how many D tells apart
+        kernel: Literal[4, 5] = 5,  # side of the kernels, in pixels
+        norm: Norm = "none",  # after all layers but the first; "batch" is the paper's, but unfit for gradient penalties
+        dropout: float = 0.3,  # probability that an activation is dropped, in [0, 1]
+        slope: float = 0.3,  # of the leaky ReLU below zero
+        std: float = 0.0,  # of the initial weights; 0: Glorot's uniform initialisation
+        class_by: ClassBy = "projection",  # how the head uses the class
+        codes: NonNegativeInt = 0,  # how many codes D distinguishes, as of the generator
     ) -> None:
         super().__init__()
-        count = halvings("dcgan", shape)
-        channels, height, side = shape
+        count = halvings("dcgan", sample.shape)
+        channels, height, side = sample.shape
         widths = [width * 2**i for i in range(count)]
         layers: list[nn.Module] = []
         for index, (a, b) in enumerate(pairwise([channels, *widths])):
@@ -152,11 +155,11 @@ class DCGANDiscriminator(nn.Module):
             ]
         self.layers = nn.Sequential(*layers)
         features = widths[-1] * (height >> count) * (side >> count)
-        self.head = Head(features, classes, class_by, codes)
+        self.head = Head(features, condition.classes, class_by, codes)
         _initialise(self, std)
 
-    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
-        """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
+    def forward(self, x: Tensor, cond: Condition) -> Judgement:
+        """x (B, C, H, W), `class` (B,) or none -> one logit per sample, (B,)."""
         x = self.layers(x)
-        features = x.permute(0, 2, 3, 1).flatten(1)  # in the order they lie in memory
-        return self.head(features, cond, [x])
+        features = x.permute(0, 2, 3, 1).flatten(1)  # in memory order: no copy
+        return self.head(features, cond.get("class"), [x])

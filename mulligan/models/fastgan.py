@@ -1,7 +1,7 @@
-"""`fastgan`: few layers, channels excited from afar, and a D that must be able to draw what it saw (Liu 2021).
+"""`fastgan`: a light generator with skip-layer excitation, and a self-supervised discriminator (Liu 2021).
 
-Written from the paper alone (arXiv 2101.04775): skip-layer excitation and gated linear units in G (sec. 3.1), a D that
-encodes an image for small decoders (sec. 3.2), which the `reconstruction` term asks for.
+Written from the paper only (arXiv 2101.04775): skip-layer excitation and gated linear units in G (sec. 3.1); a D that
+encodes an image for small decoders (sec. 3.2), which the `reconstruction` term trains.
 
 Legend: B batch, C image channels, H W image size, h w the base grid.
 """
@@ -17,13 +17,16 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from mulligan.core.batch import Judgement
+from mulligan.core.condition import Condition, ConditionSpec
+from mulligan.core.network import Discriminator, Generator
 from mulligan.core.registry import discriminators, generators
+from mulligan.core.sample import Sample
 from mulligan.models.sizes import halvings
-from mulligan.nn.places import PlaceHead
+from mulligan.nn.patch_head import PatchHead
 from mulligan.nn.resample import enlarge, shrink
 
-FAR = 4  # doublings between a grid and the one it excites, or all that there are: 8x8 -> 128x128
-LEAST = 7  # side of the grid that D judges, where halvings leave a choice
+SKIPPED = 4  # doublings between a grid and the one it excites, or all that there are: 8x8 -> 128x128
+SMALLEST = 7  # shorter side of the last grid of D, at least, where the image has two or more halvings
 STD = 0.02  # of initial weights
 
 
@@ -34,7 +37,7 @@ def _initialise(net: nn.Module) -> None:
 
 
 class Noise(nn.Module):
-    """x + strength * noise, one number a place; out of training always the same noise. The strength starts at 0."""
+    """x + strength * noise, one number per pixel; in evaluation the noise is fixed. The strength starts at 0."""
 
     def __init__(self, grid: tuple[int, int]) -> None:
         super().__init__()
@@ -46,13 +49,13 @@ class Noise(nn.Module):
 
 
 def _gated(a: int, b: int, grid: tuple[int, int]) -> nn.Sequential:
-    """A convolution, noise, batch norm, and a gate that half of the channels are for the other half."""
+    """A convolution, noise, batch norm, and a gated linear unit: half of the channels gate the other half."""
     conv = nn.Conv2d(a, 2 * b, 3, padding=1, bias=False)
     return nn.Sequential(conv, Noise(grid), nn.BatchNorm2d(2 * b), nn.GLU(1))
 
 
 class Excitation(nn.Module):
-    """What a coarse grid holds, as a whole, scales the channels of a fine one (sec. 3.1, eq. 1)."""
+    """Skip-layer excitation: a summary of a coarse grid scales the channels of a fine one (sec. 3.1, eq. 1)."""
 
     def __init__(self, a: int, b: int, grid: tuple[int, int], factor: int) -> None:
         super().__init__()
@@ -65,51 +68,53 @@ class Excitation(nn.Module):
         return high * self.gate(whole).sigmoid()
 
 
-@generators.register("fastgan")
-class FastGANGenerator(nn.Module):
-    """A gated dense layer to the base grid; doublings of one or two gated convolutions in turn; excitations."""
+@generators.register("fastgan", kinds={"image"}, takes={"class"})
+class FastGANGenerator(Generator):
+    """A gated dense layer to the base grid; doublings with two or one gated convolutions, alternating; excitations."""
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        sample: Sample,
+        condition: ConditionSpec,
         *,
-        width: PositiveInt = 64,  # channels of the base grid; halved at every doubling,
-        least: PositiveInt = 16,  # but never below this
+        width: PositiveInt = 64,  # channels of the base grid; halved at every doubling
+        least: PositiveInt = 16,  # channels of a layer, at least
         z: NonNegativeInt = 64,  # noise numbers
-        embed: NonNegativeInt = 64,  # class embedding
+        embed: NonNegativeInt = 64,  # numbers in the class embedding
     ) -> None:
         super().__init__()
+        shape, classes = sample.shape, condition.classes
         count = halvings("fastgan", shape)
         grids = [(shape[1] >> i, shape[2] >> i) for i in reversed(range(count + 1))]
         widths = [max(width >> i, min(least, width)) for i in range(count + 1)]
         self.z_shape = (z,)
         self.embed = nn.Embedding(classes, embed) if classes else None
-        self.grid = (2 * width, *grids[0])
-        self.dense = nn.Linear(z + (embed if classes else 0), torch.Size(self.grid).numel(), bias=False)
+        self.base_grid = (2 * width, *grids[0])
+        self.dense = nn.Linear(z + (embed if classes else 0), torch.Size(self.base_grid).numel(), bias=False)
         self.first = nn.Sequential(nn.BatchNorm2d(2 * width), nn.GLU(1))
-        self.stages = nn.ModuleList()
+        stages = nn.ModuleList()
         for index, ((a, b), grid) in enumerate(zip(pairwise(widths), grids[1:], strict=True)):
             more = [] if index % 2 else [_gated(b, b, grid)]
-            self.stages.append(nn.Sequential(_gated(a, b, grid), *more))
-        self.far = min(FAR, count)
+            stages.append(nn.Sequential(_gated(a, b, grid), *more))
+        self.stages = stages
+        self.skipped = min(SKIPPED, count)
         self.excitations = nn.ModuleList(
-            Excitation(widths[i], widths[i + self.far], grids[0], 2**i) for i in range(count - self.far + 1)
+            Excitation(widths[i], widths[i + self.skipped], grids[0], 2**i) for i in range(count - self.skipped + 1)
         )
         self.to_image = nn.Conv2d(widths[-1], shape[0], 3, padding=1)
         _initialise(self)
 
-    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """z (B, z), cond (B,) class ids or None -> (B, C, H, W) in [-1, 1]."""
+    def forward(self, z: Tensor, cond: Condition) -> Tensor:
+        """z (B, z), `class` (B,) or none -> (B, C, H, W) in [-1, 1]."""
         if self.embed is not None:
-            assert cond is not None
-            z = torch.cat([z, self.embed(cond)], 1)
-        x = self.dense(z).unflatten(1, self.grid).contiguous(memory_format=torch.channels_last)
-        grids = [self.first(x)]  # (B, width, h, w), and so on to (B, ., H, W)
-        for index, stage in enumerate(self.stages, start=1):
+            z = torch.cat([z, self.embed(cond["class"])], 1)
+        x = self.dense(z).unflatten(1, self.base_grid).contiguous(memory_format=torch.channels_last)
+        grids = [self.first(x)]  # (B, width, h, w), then finer ones up to (B, ., H, W)
+        stages = self._modules["stages"]  # the state_dict's name; G.stages is `Generator.stages`
+        for index, stage in enumerate(stages, start=1):
             x = stage(enlarge(grids[-1], 2))
-            if index >= self.far:
-                x = self.excitations[index - self.far](grids[index - self.far], x)
+            if index >= self.skipped:
+                x = self.excitations[index - self.skipped](grids[index - self.skipped], x)
             grids.append(x)
         return self.to_image(grids[-1]).tanh()
 
@@ -120,7 +125,7 @@ def _plain(a: int, b: int, kernel: int, stride: int = 1) -> nn.Sequential:
 
 
 class Halving(nn.Module):
-    """Half the sides, in two ways, and their mean: two convolutions, or a mean of four places and a 1x1 convolution."""
+    """Half the sides: the mean of two branches, two convolutions, and mean pooling with a 1x1 convolution."""
 
     def __init__(self, a: int, b: int) -> None:
         super().__init__()
@@ -133,7 +138,7 @@ class Halving(nn.Module):
 
 
 class Decoder(nn.Sequential):
-    """(B, a, h, w) -> an image of that size, doubled so many times; a few gated convolutions."""
+    """(B, a, h, w) -> an image (B, C, ., .), both sides doubled `doublings` times; one gated convolution each."""
 
     def __init__(self, a: int, width: int, channels: int, doublings: int) -> None:
         layers: list[nn.Module] = []
@@ -143,35 +148,38 @@ class Decoder(nn.Sequential):
         super().__init__(*layers, nn.Conv2d(width if doublings else a, channels, 3, padding=1), nn.Tanh())
 
 
-@discriminators.register("fastgan")
-class FastGANDiscriminator(nn.Module):
-    """Residual halvings to a grid of about 8x8, every place of which is judged with its neighbours.
+@discriminators.register("fastgan", kinds={"image"}, takes={"class"})
+class FastGANDiscriminator(Discriminator):
+    """Residual halvings to a grid of about 8x8, then one logit per patch of it.
 
-    The last two grids are its features; `redrawn` says how well they hold the image.
+    Its features are the last two grids; `redrawn` decodes them, to show how much of the image they contain.
     """
+
+    redraws = True
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        sample: Sample,
+        condition: ConditionSpec,
         *,
-        width: PositiveInt = 16,  # channels at the image's size; doubled at every halving,
-        most: PositiveInt = 64,  # but never above this
+        width: PositiveInt = 16,  # channels at the image's resolution; doubled at every halving
+        most: PositiveInt = 64,  # channels of a layer, at most
         decoder: PositiveInt = 16,  # channels of the decoders
-        part: float = 0.5,  # of both sides of the finer grid, that one decoder is given
-        spectral: bool = True,  # spectral norm of every layer, but of the decoders
+        part: float = 0.5,  # share of both sides of the finer grid that one decoder gets, in (0, 1]
+        spectral: bool = True,  # spectral norm of every layer except those of the decoders
     ) -> None:
         super().__init__()
+        shape = sample.shape
         count = halvings("fastgan", shape)
-        if count > 1 and min(shape[1:]) >> count < LEAST:
+        if count > 1 and min(shape[1:]) >> count < SMALLEST:
             count -= 1
         widths = [min(width << i, max(width, most)) for i in range(count + 1)]
         self.from_image = nn.Conv2d(shape[0], widths[0], 3, padding=1)
         self.halvings = nn.ModuleList(Halving(a, b) for a, b in pairwise(widths))
         self.last = _plain(widths[-1], widths[-1], 1)
-        self.head = PlaceHead(widths[-1], 4, classes)
+        self.head = PatchHead(widths[-1], 4, condition.classes)
         self.count, self.part = count, part
-        doublings = [min(FAR, count - 1), min(FAR, count)]
+        doublings = [min(SKIPPED, count - 1), min(SKIPPED, count)]
         self.of_part, self.of_whole = (
             Decoder(a, decoder, shape[0], times) for a, times in zip(widths[-2:], doublings, strict=True)
         )
@@ -181,20 +189,20 @@ class FastGANDiscriminator(nn.Module):
                 if isinstance(layer, nn.Conv2d):
                     spectral_norm(layer)
 
-    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
-        """x (B, C, H, W), cond (B,) class ids or None -> logits (B, p, q); the features are two grids (B, ., ., .)."""
+    def forward(self, x: Tensor, cond: Condition) -> Judgement:
+        """x (B, C, H, W), `class` (B,) or none -> logits (B, p, q) of patches; features: two grids (B, ., ., .)."""
         x = F.leaky_relu(self.from_image(x), 0.2)
         grids = [x]
         for halving in self.halvings:
             grids.append(halving(grids[-1]))
-        return Judgement([self.head(self.last(grids[-1]), cond)], grids[-2:])
+        return Judgement([self.head(self.last(grids[-1]), cond.get("class"))], grids[-2:])
 
     def redrawn(self, features: list[Tensor], x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """What the decoders make of features, and what it should be: a part of x (B, C, H, W) somewhere, and all of it.
+        """Pairs (decoded, target): of a random part of x (B, C, H, W), and of the whole image.
 
-        Both are at the size that the decoders reach.
+        Targets are downsampled to the size that the decoders reach.
         """
-        fine, rough = features
+        fine, coarse = features
         sides = [max(1, round(self.part * side)) for side in fine.shape[2:]]
         top, left = (int(torch.randint(a - b + 1, ())) for a, b in zip(fine.shape[2:], sides, strict=True))
         scale = 2 ** (self.count - 1)
@@ -202,5 +210,5 @@ class FastGANDiscriminator(nn.Module):
         def cut(y: Tensor, by: int) -> Tensor:
             return y[..., by * top : by * (top + sides[0]), by * left : by * (left + sides[1])]
 
-        drawn, wanted = (self.of_part(cut(fine, 1)), self.of_whole(rough)), (cut(x, scale), x)
-        return [(a, shrink(b, b.shape[2] // a.shape[2])) for a, b in zip(drawn, wanted, strict=True)]
+        decoded, targets = (self.of_part(cut(fine, 1)), self.of_whole(coarse)), (cut(x, scale), x)
+        return [(a, shrink(b, b.shape[2] // a.shape[2])) for a, b in zip(decoded, targets, strict=True)]

@@ -1,10 +1,10 @@
 """`gat`: plain transformers whose earlier layers draw, too (Hyun 2025, Scalable GANs with Transformers, 2509.24935).
 
-Written from the paper's description and facts of the authors' code. G puts an image together in stages: heads at even
-depths, each of which adds to what the ones before it drew. In training it gives all stages, and D sees them together,
-as channels of one image; the `stage-noise` term blurs the earlier ones.
+Written from the paper's description and facts about the authors' code. G draws an image in stages: heads at evenly
+spaced depths, each of which adds to the sum of the ones before it. In training it returns all stages, and D sees them
+together, as channels of one image; the `stage-noise` term covers the earlier ones with noise.
 
-Theirs can besides align D's tokens with those of DINOv2, and has patches of noise shown to G times zero.
+Left out: the authors can also align D's tokens with those of DINOv2, and give G patches of noise times zero.
 
 Legend: B batch, C image channels, H W image size, K stages, N tokens, E numbers in a token, S numbers of a style.
 """
@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mulligan.core.batch import Judgement
+from mulligan.core.condition import Condition, ConditionSpec
 from mulligan.core.errors import UserError
+from mulligan.core.network import Discriminator, Generator
 from mulligan.core.registry import discriminators, generators
+from mulligan.core.sample import Sample
 from mulligan.models.sizes import patches
 from mulligan.nn.head import normalised
 from mulligan.nn.transformer import (
@@ -35,11 +38,11 @@ from mulligan.nn.transformer import (
     unpatchify,
 )
 
-RATE = 0.01  # at which a mapping learns, over that of the rest
+RATE = 0.01  # learning rate of a mapping, relative to that of the rest
 
 
 class SlowLinear(nn.Linear):
-    """(B, a) -> (B, b) by Glorot's weights, of which a step of Adam moves RATE of what it moves others."""
+    """(B, a) -> (B, b) with Glorot's weights, which a step of Adam moves RATE times as far as others."""
 
     def reset_parameters(self) -> None:
         glorot(self, 1 / RATE)
@@ -59,19 +62,19 @@ def class_embedding(classes: int, numbers: int) -> nn.Embedding:
 
 
 class Mapping(nn.Module):
-    """Noise, and the class's embedding of as many numbers beside it, both of unit size, to a style."""
+    """Noise, concatenated with an embedding of the class of the same length, both normalised, to a style."""
 
     def __init__(self, z: int, classes: int, styles: int) -> None:
         super().__init__()
         self.embed = class_embedding(classes, z) if classes else None
         self.layers = slow_mlp(z * (2 if classes else 1), styles)
 
-    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """z (B, z), cond (B,) or None -> (B, S)."""
+    def forward(self, z: Tensor, ids: Tensor | None) -> Tensor:
+        """z (B, z), class ids (B,) or None -> (B, S)."""
         x = normalised(z)
         if self.embed is not None:
-            assert cond is not None
-            x = torch.cat([normalised(self.embed(cond)), x], 1)
+            assert ids is not None
+            x = torch.cat([normalised(self.embed(ids)), x], 1)
         return self.layers(x)
 
 
@@ -91,7 +94,7 @@ class ToPatches(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Tokens that begin as fixed positions, through styled blocks; heads at even depths look at them."""
+    """Tokens that start as fixed positions, through styled blocks; heads at evenly spaced depths give patches."""
 
     def __init__(
         self,
@@ -105,15 +108,15 @@ class Trunk(nn.Module):
         *,
         gain: float = 1.0,
     ) -> None:
-        """`heads` are how many numbers of a token's patch each head gives, from the earliest on.
+        """`heads`: the numbers in a patch of each head, from the earliest on.
 
-        Their weights are Glorot's times `gain` at first.
+        `gain` multiplies Glorot's initial weights of the heads.
         """
         super().__init__()
         if depth < len(heads):
             raise UserError(f"{family}: depth={depth} is less than stages={len(heads)}; each stage needs a block")
         count = heads_of(family, width, head)
-        self.register_buffer("places", positions(grid, width), persistent=False)
+        self.register_buffer("positions", positions(grid, width), persistent=False)
         for name, turns in zip(("cos", "sin"), rotary(grid, width // count), strict=True):
             self.register_buffer(name, turns, persistent=False)
         self.blocks = nn.ModuleList(StyledBlock(width, count, styles) for _ in range(depth))
@@ -122,7 +125,7 @@ class Trunk(nn.Module):
 
     def forward(self, style: Tensor) -> list[Tensor]:
         """style (B, S) -> of each head (B, N, numbers)."""
-        x, drawn = self.places.expand(len(style), -1, -1), []
+        x, drawn = self.positions.expand(len(style), -1, -1), []
         for index, block in enumerate(self.blocks):
             x = block(x, style, (self.cos, self.sin))
             if index + 1 == self.depths[len(drawn)]:
@@ -130,35 +133,38 @@ class Trunk(nn.Module):
         return drawn
 
 
-@generators.register("gat")
-class GATGenerator(nn.Module):
-    """A mapping from noise and class to a style, and a trunk whose heads' images add up."""
+@generators.register("gat", kinds={"image"}, takes={"class"})
+class GATGenerator(Generator):
+    """A mapping from noise and class to a style, and a trunk with heads whose images add up."""
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        sample: Sample,
+        condition: ConditionSpec,
         *,
         width: PositiveInt = 64,  # numbers in a token, and of a style
         depth: NonNegativeInt = 4,  # blocks
-        head: PositiveInt = 32,  # numbers in a head of attention, at most
-        patch: PositiveInt = 4,  # side of the square of pixels that a token stands for
-        stages: PositiveInt = 4,  # images that D is shown, the last of which is the picture
+        head: PositiveInt = 32,  # numbers in an attention head, at most
+        patch: PositiveInt = 4,  # side of the square of pixels that is one token
+        stages: PositiveInt = 4,  # images that D sees, the last of which is the sample
         z: NonNegativeInt = 64,  # noise numbers
     ) -> None:
         super().__init__()
-        self.grid, self.patch, self.stages, self.z_shape = patches("gat", shape, patch), patch, stages, (z,)
-        self.mapping = Mapping(z, classes, width)
-        self.trunk = Trunk("gat", self.grid, width, depth, head, width, [shape[0] * patch**2] * stages)
+        self.patch_grid, self.patch = patches("gat", sample.shape, patch), patch
+        self.stages, self.z_shape = stages, (z,)
+        self.mapping = Mapping(z, condition.classes, width)
+        numbers = [sample.shape[0] * patch**2] * stages
+        self.trunk = Trunk("gat", self.patch_grid, width, depth, head, width, numbers)
 
-    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """z (B, z), cond (B,) class ids or None -> (B, C, H, W), unbounded; in training (B, K C, H, W)."""
-        images = torch.stack([unpatchify(x, self.patch, self.grid) for x in self.trunk(self.mapping(z, cond))], 1)
+    def forward(self, z: Tensor, cond: Condition) -> Tensor:
+        """z (B, z) -> (B, C, H, W), unbounded; in training (B, K C, H, W)."""
+        drawn = self.trunk(self.mapping(z, cond.get("class")))
+        images = torch.stack([unpatchify(x, self.patch, self.patch_grid) for x in drawn], 1)
         return images.cumsum(1).flatten(1, 2) if self.training else images.sum(1)
 
 
 def all_stages(family: str, x: Tensor, channels: int, stages: int) -> Tensor:
-    """x (B, K C, H, W), or an image alone, which stands for each of its stages."""
+    """x (B, K C, H, W), or a single image, which then stands for each of its stages."""
     if x.shape[1] == channels:
         return x.repeat(1, stages, 1, 1)
     if x.shape[1] != stages * channels:
@@ -170,7 +176,7 @@ def all_stages(family: str, x: Tensor, channels: int, stages: int) -> Tensor:
 
 
 class ClassHead(nn.Module):
-    """A logit of normalised features; with classes, their product with a mapped embedding of the class."""
+    """A logit of normalised features; with classes, their inner product with a mapped embedding of the class."""
 
     def __init__(self, width: int, classes: int, embed: int) -> None:
         super().__init__()
@@ -178,45 +184,45 @@ class ClassHead(nn.Module):
         self.out = glorot(nn.Linear(width, embed if classes else 1))
         self.of_class = nn.Sequential(class_embedding(classes, embed), slow_mlp(embed, embed)) if classes else None
 
-    def forward(self, features: Tensor, cond: Tensor | None) -> Tensor:
-        """features (B, E), cond (B,) or None -> (B,)."""
+    def forward(self, features: Tensor, ids: Tensor | None) -> Tensor:
+        """features (B, E), class ids (B,) or None -> (B,)."""
         y = self.out(self.norm(features))
-        return y.squeeze(1) if self.of_class is None else (y * self.of_class(cond)).sum(1)
+        return y.squeeze(1) if self.of_class is None else (y * self.of_class(ids)).sum(1)
 
 
-@discriminators.register("gat")
-class GATDiscriminator(nn.Module):
-    """All stages of a patch in one token, a class token beside them, blocks, and a logit of the class token."""
+@discriminators.register("gat", kinds={"image"}, takes={"class"})
+class GATDiscriminator(Discriminator):
+    """All stages of a patch in one token, a class token before them, blocks, and a logit from the class token."""
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        sample: Sample,
+        condition: ConditionSpec,
         *,
-        width: PositiveInt = 64,  # these as of the generator
-        depth: NonNegativeInt = 4,
-        head: PositiveInt = 32,
-        patch: PositiveInt = 4,
-        stages: PositiveInt = 4,
+        width: PositiveInt = 64,  # numbers in a token
+        depth: NonNegativeInt = 4,  # blocks
+        head: PositiveInt = 32,  # numbers in an attention head, at most
+        patch: PositiveInt = 4,  # side of the square of pixels that is one token
+        stages: PositiveInt = 4,  # images of a sample: as many as the generator's
         embed: NonNegativeInt = 128,  # numbers of a class, which features are projected on
     ) -> None:
         super().__init__()
-        grid, count = patches("gat", shape, patch), heads_of("gat", width, head)
-        self.channels, self.patch, self.stages = shape[0], patch, stages
-        self.from_patches = glorot(nn.Linear(stages * shape[0] * patch**2, width))
+        channels, grid, count = sample.shape[0], patches("gat", sample.shape, patch), heads_of("gat", width, head)
+        self.channels, self.patch, self.stages = channels, patch, stages
+        self.from_patches = glorot(nn.Linear(stages * channels * patch**2, width))
         self.token = nn.Parameter(0.02 * torch.randn(width))
-        self.register_buffer("places", positions(grid, width), persistent=False)
+        self.register_buffer("positions", positions(grid, width), persistent=False)
         for name, turns in zip(("cos", "sin"), rotary(grid, width // count, still=1), strict=True):
             self.register_buffer(name, turns, persistent=False)
         self.blocks = nn.ModuleList(Block(width, count) for _ in range(depth))
-        self.head = ClassHead(width, classes, embed)
+        self.head = ClassHead(width, condition.classes, embed)
 
-    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
-        """x (B, K C, H, W) or (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
+    def forward(self, x: Tensor, cond: Condition) -> Judgement:
+        """x (B, K C, H, W) or (B, C, H, W) -> one logit a sample, (B,)."""
         with attention_for(x, self):
             x = patchify(all_stages("gat", x, self.channels, self.stages), self.patch)
-            x = self.from_patches(x) + self.places  # (B, N, E)
+            x = self.from_patches(x) + self.positions  # (B, N, E)
             x = torch.cat([self.token.expand(len(x), 1, -1), x], 1)
             for block in self.blocks:
                 x = block(x, (self.cos, self.sin))
-        return Judgement([self.head(x[:, 0], cond)], [x])
+        return Judgement([self.head(x[:, 0], cond.get("class"))], [x])

@@ -1,8 +1,8 @@
-"""`progan`: layers of even learning rate, unit pixels, and a minibatch's spread (Karras 2018, arXiv 1710.10196).
+"""`progan`: equalised learning rate, pixel norm, and the minibatch standard deviation (Karras 2018, arXiv 1710.10196).
 
-Written from the paper's table 2, but that G's image is a sum: every size adds what the one before cannot hold. So an
-image at a lower resolution is what G draws with its coarser layers alone, and the `growing` term, which shows D no
-more than that, makes the networks grow without any change to them.
+Written from the paper's table 2, with one difference: G's image is a sum, to which every resolution adds details that
+the one before cannot represent. So the image at a lower resolution is the output of G's coarser layers only. The
+`growing` term lets D see no more than that, and so the networks grow without any change to them.
 
 Legend: B batch, C image channels, H W image size, h w the base grid.
 """
@@ -15,7 +15,10 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
+from mulligan.core.condition import Condition, ConditionSpec
+from mulligan.core.network import Generator
 from mulligan.core.registry import discriminators, generators
+from mulligan.core.sample import Sample
 from mulligan.models.sizes import tapered
 from mulligan.nn.equalised import EqualConv2d, EqualLinear, act
 from mulligan.nn.head import normalised
@@ -24,7 +27,7 @@ from mulligan.nn.style import HalvingDiscriminator
 
 
 class Doubling(nn.Module):
-    """Twice the sides, then two convolutions, after each of which a pixel's channels have unit mean square."""
+    """Upsampling by 2, then two convolutions, each with pixel norm: the channels of a pixel have unit mean square."""
 
     def __init__(self, a: int, b: int) -> None:
         super().__init__()
@@ -36,52 +39,52 @@ class Doubling(nn.Module):
         return normalised(act(self.two(x)))
 
 
-@generators.register("progan")
-class ProGANGenerator(nn.Module):
-    """A dense layer to the base grid, then doublings, and an image that every size adds its own details to."""
+@generators.register("progan", kinds={"image"}, takes={"class"})
+class ProGANGenerator(Generator):
+    """A dense layer to the base grid, then doublings, and an image to which every resolution adds its own details."""
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        sample: Sample,
+        condition: ConditionSpec,
         *,
-        base: PositiveInt = 512,  # channels times the side of the grid,
-        most: PositiveInt = 64,  # but no more channels than this
+        base: PositiveInt = 512,  # channels times the shorter side of the grid, in pixels
+        most: PositiveInt = 64,  # channels of a layer, at most
         z: NonNegativeInt = 64,  # noise numbers
-        embed: NonNegativeInt = 64,  # class embedding
+        embed: NonNegativeInt = 64,  # numbers in the class embedding
     ) -> None:
         super().__init__()
+        shape, classes = sample.shape, condition.classes
         widths = tapered("progan", shape, base, most)
         count, first = len(widths) - 1, widths[0]
         self.z_shape = (z,)
-        self.grid = (first, shape[1] >> count, shape[2] >> count)
+        self.base_grid = (first, shape[1] >> count, shape[2] >> count)
         self.embed = nn.Embedding(classes, embed) if classes else None
-        self.dense = EqualLinear(z + (embed if classes else 0), torch.Size(self.grid).numel())
+        self.dense = EqualLinear(z + (embed if classes else 0), torch.Size(self.base_grid).numel())
         self.conv = EqualConv2d(first, first, 3, padding=1)
         self.doublings = nn.ModuleList(Doubling(a, b) for a, b in pairwise(widths))
         self.to_image = EqualConv2d(first, shape[0], 1)
         self.to_details = nn.ModuleList(EqualConv2d(width, shape[0], 1, bias=False) for width in widths[1:])
         for layer in self.to_details:
-            nn.init.zeros_(layer.weight)  # what is not yet learnt is not yet there
+            nn.init.zeros_(layer.weight)  # no details before they are learnt
 
-    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """z (B, z), cond (B,) class ids or None -> (B, C, H, W), unbounded as in the paper."""
+    def forward(self, z: Tensor, cond: Condition) -> Tensor:
+        """z (B, z), `class` (B,) or none -> (B, C, H, W), unbounded as in the paper."""
         x = normalised(z)
         if self.embed is not None:
-            assert cond is not None
-            x = torch.cat([x, normalised(self.embed(cond))], 1)
-        x = self.dense(x).unflatten(1, self.grid).contiguous(memory_format=torch.channels_last)
+            x = torch.cat([x, normalised(self.embed(cond["class"]))], 1)
+        x = self.dense(x).unflatten(1, self.base_grid).contiguous(memory_format=torch.channels_last)
         x = normalised(act(self.conv(normalised(act(x)))))
         image = self.to_image(x)
         for doubling, to_details in zip(self.doublings, self.to_details, strict=True):
             x = doubling(x)
             details = to_details(x)
-            image = enlarge(image, 2) + details - coarse(details, 2)  # shrunk again, it is what it was
+            image = enlarge(image, 2) + details - coarse(details, 2)  # downsampled, it is the image of before
         return image
 
 
 class Halving(nn.Module):
-    """Two convolutions, then half the sides."""
+    """Two convolutions, then mean pooling by 2."""
 
     def __init__(self, a: int, b: int) -> None:
         super().__init__()
@@ -92,17 +95,17 @@ class Halving(nn.Module):
         return shrink(act(self.two(act(self.one(x)))), 2)
 
 
-@discriminators.register("progan")
+@discriminators.register("progan", kinds={"image"}, takes={"class"})
 class ProGANDiscriminator(HalvingDiscriminator):
-    """Halvings, how much a group of samples differs, two dense layers; by class, a projection."""
+    """Halvings, minibatch standard deviation, two dense layers; the class enters by projection."""
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        sample: Sample,
+        condition: ConditionSpec,
         *,
-        base: PositiveInt = 512,  # as of the generator
-        most: PositiveInt = 64,
-        group: PositiveInt = 4,  # samples whose spread D is shown together
+        base: PositiveInt = 512,  # channels times the shorter side of the grid, in pixels
+        most: PositiveInt = 64,  # channels of a layer, at most
+        group: PositiveInt = 4,  # samples per group of the minibatch standard deviation
     ) -> None:
-        super().__init__(shape, classes, tapered("progan", shape, base, most)[::-1], Halving, group)
+        super().__init__(sample, condition, tapered("progan", sample.shape, base, most)[::-1], Halving, group)

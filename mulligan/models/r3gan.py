@@ -1,6 +1,6 @@
-"""`r3gan`: grouped-bottleneck residual networks without any normalisation (Huang 2024, arXiv 2501.05441).
+"""`r3gan`: residual networks of grouped bottlenecks without normalisation (Huang 2024, arXiv 2501.05441).
 
-Written from the paper's description. G and D are mirror images built from one list of widths.
+Written from the paper's description. G and D mirror each other, built from one list of widths.
 
 Legend: B batch, C image channels, H W image size, h w the base grid, K classes.
 """
@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mulligan.core.batch import Judgement
+from mulligan.core.condition import Condition, ConditionSpec
 from mulligan.core.errors import UserError
+from mulligan.core.network import Discriminator, Generator
 from mulligan.core.registry import discriminators, generators
+from mulligan.core.sample import Sample
 from mulligan.models.sizes import base_grid, halvings
 from mulligan.nn.resample import downsample, upsample
 
@@ -37,14 +40,14 @@ def _scaled(layer: nn.Module, gain: float = 1.0) -> nn.Module:
 
 
 class Bottleneck(nn.Module):
-    """x + narrow(act(grouped(act(widen(x))))); the last layer starts at zero, so a new network is its skeleton."""
+    """x + narrow(act(grouped(act(widen(x))))); the last layer starts at zero, so a new block is the identity."""
 
     def __init__(self, width: int, expansion: int, group: int, gain: float) -> None:
         super().__init__()
         inner = width * expansion
         if inner % group:
             raise UserError(f"r3gan: width {width} times expansion {expansion} must be a multiple of group={group}")
-        # biases stand before the activations only
+        # only layers before an activation have a bias
         self.widen = _scaled(nn.Conv2d(width, inner, 1), gain)
         self.grouped = _scaled(nn.Conv2d(inner, inner, 3, padding=1, groups=inner // group), gain)
         self.narrow = nn.Conv2d(inner, width, 1, bias=False)
@@ -55,7 +58,7 @@ class Bottleneck(nn.Module):
 
 
 def _layout(shape: tuple[int, ...], width: int, widths: tuple[int, ...]) -> tuple[list[int], tuple[int, int]]:
-    """Widths of the stages from the base grid up, and that grid."""
+    """Widths of the stages from the base grid up, and the base grid."""
     chosen = list(widths) or [width] * (halvings("r3gan", shape) + 1)
     return chosen, base_grid("r3gan", shape, len(chosen) - 1)
 
@@ -69,64 +72,66 @@ def _change(a: int, b: int) -> nn.Module:
     return nn.Identity() if a == b else _scaled(nn.Conv2d(a, b, 1, bias=False))
 
 
-@generators.register("r3gan")
-class R3GANGenerator(nn.Module):
-    """A learned base grid, each channel scaled by a dense layer of noise and class; stages; upsampling between them."""
+@generators.register("r3gan", kinds={"image"}, takes={"class"})
+class R3GANGenerator(Generator):
+    """A learned base grid, each channel scaled by a dense layer of noise and class; stages with upsampling between."""
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        sample: Sample,
+        condition: ConditionSpec,
         *,
         width: PositiveInt = 64,  # channels of every stage
         widths: tuple[PositiveInt, ...] = (),  # of each stage from the base grid up, instead of `width`
-        blocks: NonNegativeInt = 2,  # a stage
-        expansion: PositiveInt = 2,  # inner width of a block over its width
+        blocks: NonNegativeInt = 2,  # residual blocks per stage
+        expansion: PositiveInt = 2,  # inner width of a block divided by its width
         group: PositiveInt = 16,  # channels in a group of the 3x3 convolution
         z: NonNegativeInt = 64,  # noise numbers
-        embed: NonNegativeInt = 64,  # class embedding
+        embed: NonNegativeInt = 64,  # numbers in the class embedding
     ) -> None:
         super().__init__()
-        stages, grid = _layout(shape, width, widths)
+        classes = condition.classes
+        stages, grid = _layout(sample.shape, width, widths)
         self.z_shape = (z,)
         self.embed = nn.Embedding(classes, embed) if classes else None
         self.basis = nn.Parameter(torch.randn(stages[0], *grid))
         self.dense = _scaled(nn.Linear(z + (embed if classes else 0), stages[0], bias=False))
         self.stages = _stages(stages, blocks, expansion, group)
         self.changes = nn.ModuleList(_change(a, b) for a, b in pairwise(stages))
-        self.to_image = _scaled(nn.Conv2d(stages[-1], shape[0], 1, bias=False))
+        self.to_image = _scaled(nn.Conv2d(stages[-1], sample.shape[0], 1, bias=False))
 
-    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """z (B, z), cond (B,) class ids or None -> (B, C, H, W), unbounded as in the paper."""
+    def forward(self, z: Tensor, cond: Condition) -> Tensor:
+        """z (B, z), `class` (B,) or none -> (B, C, H, W), unbounded as in the paper."""
         if self.embed is not None:
-            assert cond is not None
-            z = torch.cat([z, self.embed(cond)], 1)
+            z = torch.cat([z, self.embed(cond["class"])], 1)
         x = self.basis * self.dense(z)[:, :, None, None]  # (B, width, h, w)
-        x = self.stages[0](x.contiguous(memory_format=torch.channels_last))
-        for change, stage in zip(self.changes, self.stages[1:], strict=True):
-            x = stage(upsample(change(x)))  # the narrower width is what is resampled
+        first, *others = self._modules["stages"]  # the state_dict's name; G.stages is `Generator.stages`
+        x = first(x.contiguous(memory_format=torch.channels_last))
+        for change, stage in zip(self.changes, others, strict=True):
+            x = stage(upsample(change(x)))  # resampled at the narrower width
         return self.to_image(x)
 
 
-@discriminators.register("r3gan")
-class R3GANDiscriminator(nn.Module):
-    """The mirror image; a depthwise convolution condenses the base grid to one vector, judged by class projection."""
+@discriminators.register("r3gan", kinds={"image"}, takes={"class"})
+class R3GANDiscriminator(Discriminator):
+    """G mirrored; a depthwise convolution reduces the base grid to one vector; the class enters by projection."""
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        sample: Sample,
+        condition: ConditionSpec,
         *,
-        width: PositiveInt = 64,  # as of the generator: both lists are from the base grid up
-        widths: tuple[PositiveInt, ...] = (),
-        blocks: NonNegativeInt = 2,
-        expansion: PositiveInt = 2,
-        group: PositiveInt = 16,
+        width: PositiveInt = 64,  # channels of every stage
+        widths: tuple[PositiveInt, ...] = (),  # of each stage from the base grid up, as of the generator
+        blocks: NonNegativeInt = 2,  # residual blocks per stage
+        expansion: PositiveInt = 2,  # inner width of a block divided by its width
+        group: PositiveInt = 16,  # channels in a group of the 3x3 convolution
     ) -> None:
         super().__init__()
-        stages, grid = _layout(shape, width, widths)
+        classes = condition.classes
+        stages, grid = _layout(sample.shape, width, widths)
         stages = stages[::-1]
-        self.from_image = _scaled(nn.Conv2d(shape[0], stages[0], 1, bias=False))
+        self.from_image = _scaled(nn.Conv2d(sample.shape[0], stages[0], 1, bias=False))
         self.stages = _stages(stages, blocks, expansion, group)
         self.changes = nn.ModuleList(_change(a, b) for a, b in pairwise(stages))
         last = stages[-1]
@@ -136,13 +141,11 @@ class R3GANDiscriminator(nn.Module):
         if self.embed is not None:
             nn.init.normal_(self.embed.weight, std=last**-0.5)
 
-    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
-        """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
+    def forward(self, x: Tensor, cond: Condition) -> Judgement:
+        """x (B, C, H, W), `class` (B,) or none -> one logit per sample, (B,)."""
         x = self.stages[0](self.from_image(x))
         for change, stage in zip(self.changes, self.stages[1:], strict=True):
             x = stage(change(downsample(x)))
-        y = self.head(self.condense(x).flatten(1))  # (B, 1), or (B, width) to project the class on
-        if self.embed is None:
-            return Judgement([y.squeeze(1)], [x])
-        assert cond is not None
-        return Judgement([(y * self.embed(cond)).sum(1)], [x])
+        y = self.head(self.condense(x).flatten(1))  # (B, 1), or (B, width) for the projection
+        logit = y.squeeze(1) if self.embed is None else (y * self.embed(cond["class"])).sum(1)
+        return Judgement([logit], [x])

@@ -1,8 +1,8 @@
 """`shuffle`: small residual networks without normalisation that change resolution by pixel shuffling.
 
 All convolutions run at half the image's resolution or less: the last doubling is a rearrangement (Shi 2016, arXiv
-1609.05158). On a CPU, where the cost of a layer is its pixels times its channels squared, this buys several times more
-steps a minute than strided convolutions of the same capacity.
+1609.05158). On a CPU, where the cost of a layer is its pixels times its channels squared, this allows several times
+more steps a minute than strided convolutions of the same capacity.
 
 Legend: B batch, C image channels, H W image size, h w the base grid, K classes.
 """
@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mulligan.core.batch import Judgement
+from mulligan.core.condition import Condition, ConditionSpec
 from mulligan.core.errors import UserError
+from mulligan.core.network import Discriminator, Generator
 from mulligan.core.registry import discriminators, generators
+from mulligan.core.sample import Sample
 from mulligan.nn.head import ClassBy, Head
 
 LARGEST_GRID, SMALLEST_SIDE = 32, 16
-LEAK = 0.003  # of tanh: a G that overshoots to all black would stay there, where tanh is flat; more of it is noise
+LEAK = 0.003  # of x, added to tanh(x): else G cannot leave an all-black image, where tanh is flat; more adds noise
 
 
 def doublings(shape: tuple[int, ...]) -> int:
@@ -30,8 +33,6 @@ def doublings(shape: tuple[int, ...]) -> int:
 
     Raises UserError for sizes that this cannot reach, naming a near one that it can.
     """
-    if len(shape) != 3:
-        raise UserError(f"shuffle networks make images, not samples of shape {shape}; points are for mlp")
     _, height, width = shape
     count = 0
     while height % 2 ** (count + 1) == width % 2 ** (count + 1) == 0 and (
@@ -42,7 +43,7 @@ def doublings(shape: tuple[int, ...]) -> int:
         step = 2 ** max(2, (max(height, width) - 1).bit_length() - 4)
         near = "x".join(str(max(SMALLEST_SIDE, round(side / step) * step)) for side in (height, width))
         raise UserError(
-            f"shuffle networks serve sides of at least {SMALLEST_SIDE} that are multiples of {step} at this size, "
+            f"shuffle networks need sides of at least {SMALLEST_SIDE} that are multiples of {step} at this size, "
             f"not {height}x{width}; try --size {near}"
         )
     return count
@@ -70,74 +71,74 @@ def _widths(width: int, stages: int) -> list[int]:
     return [max(width // 2**i, min(16, width)) for i in range(stages)]
 
 
-@generators.register("shuffle")
-class ShuffleGenerator(nn.Module):
+@generators.register("shuffle", kinds={"image"}, takes={"class"})
+class ShuffleGenerator(Generator):
     """Noise and class to image: a dense layer to the base grid, residual stages, a pixel shuffle after each."""
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        sample: Sample,
+        condition: ConditionSpec,
         *,
         width: PositiveInt = 32,  # channels at the base grid; halved at every doubling, down to 16
         blocks: NonNegativeInt = 2,  # residual blocks a stage
         z: NonNegativeInt = 64,  # noise numbers
     ) -> None:
         super().__init__()
-        stages = doublings(shape)
-        channels, height, side = shape
+        stages, classes = doublings(sample.shape), condition.classes
+        channels, height, side = sample.shape
         widths = _widths(width, stages)
         self.z_shape = (z,)
-        self.grid = (width, height >> stages, side >> stages)
+        self.base = (width, height >> stages, side >> stages)
         self.embed = nn.Embedding(classes, z) if classes else None
-        self.dense = nn.Linear(z * (2 if classes else 1), torch.Size(self.grid).numel())
+        self.dense = nn.Linear(z * (2 if classes else 1), torch.Size(self.base).numel())
         self.stages = nn.ModuleList(nn.Sequential(*(Residual(w) for _ in range(blocks))) for w in widths)
         self.ups = nn.ModuleList(nn.Conv2d(a, 4 * b, 1) for a, b in pairwise(widths))
         self.to_image = nn.Conv2d(widths[-1], 4 * channels, 3, padding=1)
 
-    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """z (B, z), cond (B,) class ids or None -> (B, C, H, W) in [-1, 1], or a little beyond."""
+    def forward(self, z: Tensor, cond: Condition) -> Tensor:
+        """z (B, z) -> (B, C, H, W) in [-1, 1], or a little beyond."""
         if self.embed is not None:
-            assert cond is not None
-            z = torch.cat([z, self.embed(cond)], 1)  # (B, 2 z)
-        x = self.dense(z).unflatten(1, self.grid)  # (B, width, h, w)
+            z = torch.cat([z, self.embed(cond["class"])], 1)  # (B, 2 z)
+        x = self.dense(z).unflatten(1, self.base)  # (B, width, h, w)
         x = x.contiguous(memory_format=torch.channels_last)
-        x = self.stages[0](x)
-        for up, stage in zip(self.ups, self.stages[1:], strict=True):
+        first, *others = self._modules["stages"]  # state_dict's name for them; G.stages is `Generator.stages`
+        x = first(x)
+        for up, stage in zip(self.ups, others, strict=True):
             x = stage(F.pixel_shuffle(up(x), 2))  # twice the side, half the channels
         x = F.pixel_shuffle(self.to_image(_act(x)), 2)  # (B, C, H, W)
         return x.tanh() + LEAK * x
 
 
-@discriminators.register("shuffle")
-class ShuffleDiscriminator(nn.Module):
-    """The mirror image: pixel unshuffles between residual stages, a dense layer, and a head that is told the class."""
+@discriminators.register("shuffle", kinds={"image"}, takes={"class"})
+class ShuffleDiscriminator(Discriminator):
+    """The mirror image: pixel unshuffles between residual stages, a dense layer, and a head that gets the class."""
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        sample: Sample,
+        condition: ConditionSpec,
         *,
         width: PositiveInt = 16,  # channels at half the image's resolution; doubled at every halving
         blocks: NonNegativeInt = 2,  # residual blocks a stage
-        features: PositiveInt = 128,  # what the base grid is condensed to before it is judged
-        class_by: ClassBy = "projection",
+        features: PositiveInt = 128,  # numbers that the base grid is reduced to before the head
+        class_by: ClassBy = "projection",  # how D uses classes: projection, classifier, both, twin or contrastive
     ) -> None:
         super().__init__()
-        stages = doublings(shape)
-        channels, height, side = shape
+        stages = doublings(sample.shape)
+        channels, height, side = sample.shape
         widths = [width * 2**i for i in range(stages)]
         self.from_image = nn.Conv2d(4 * channels, width, 3, padding=1)
         self.stages = nn.ModuleList(nn.Sequential(*(Residual(w) for _ in range(blocks))) for w in widths)
         self.downs = nn.ModuleList(nn.Conv2d(4 * a, b, 1) for a, b in pairwise(widths))
         self.dense = nn.Linear(widths[-1] * (height >> stages) * (side >> stages), features)
-        self.head = Head(features, classes, class_by)
+        self.head = Head(features, condition.classes, class_by)
 
-    def forward(self, x: Tensor, cond: Tensor | None) -> Judgement:
-        """x (B, C, H, W), cond (B,) class ids or None -> one logit a sample, (B,)."""
+    def forward(self, x: Tensor, cond: Condition) -> Judgement:
+        """x (B, C, H, W) -> one logit a sample, (B,)."""
         x = self.from_image(F.pixel_unshuffle(x, 2))  # (B, width, H / 2, W / 2)
         x = self.stages[0](x)
         for down, stage in zip(self.downs, self.stages[1:], strict=True):
             x = stage(down(F.pixel_unshuffle(x, 2)))  # half the side, twice the channels
         features = _act(self.dense(_act(x).flatten(1)))  # (B, features)
-        return self.head(features, cond, [x, features])
+        return self.head(features, cond.get("class"), [x, features])

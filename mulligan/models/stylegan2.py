@@ -1,6 +1,6 @@
-"""`stylegan2`: a mapping from noise to styles, and styles that steer every layer (Karras 2020, arXiv 1912.04958).
+"""`stylegan2`: a mapping from noise to styles, and styles that modulate every layer (Karras 2020, arXiv 1912.04958).
 
-Written from the paper: configuration F, that is weight demodulation, a generator of skip connections, a residual
+Written from the paper: configuration F, that is weight demodulation, a generator with skip connections, a residual
 discriminator, and no progressive growing.
 
 Legend: B batch, C image channels, H W image size, h w the base grid, S numbers of a style, L layers that take one.
@@ -15,7 +15,10 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
+from mulligan.core.condition import Condition, ConditionSpec
+from mulligan.core.network import Generator
 from mulligan.core.registry import discriminators, generators
+from mulligan.core.sample import Sample
 from mulligan.models.sizes import tapered
 from mulligan.nn.equalised import EqualConv2d, EqualLinear, act
 from mulligan.nn.head import normalised
@@ -24,7 +27,7 @@ from mulligan.nn.style import HalvingDiscriminator, StyledLayer, ToImage
 
 
 class Mapping(nn.Module):
-    """Noise, and the class's embedding beside it, both of unit size, through dense layers to a style."""
+    """Noise, and the class embedding, both normalised to unit mean square, through dense layers to a style."""
 
     def __init__(self, z: int, classes: int, styles: int, layers: int, rate: float) -> None:
         super().__init__()
@@ -32,19 +35,19 @@ class Mapping(nn.Module):
         widths = [z + (styles if classes else 0), *[styles] * layers]
         self.layers = nn.ModuleList(EqualLinear(a, b, rate=rate) for a, b in pairwise(widths))
 
-    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """z (B, z), cond (B,) or None -> (B, S)."""
+    def forward(self, z: Tensor, ids: Tensor | None) -> Tensor:
+        """z (B, z), class ids (B,) or None -> (B, S)."""
         x = normalised(z)
         if self.embed is not None:
-            assert cond is not None
-            x = torch.cat([x, normalised(self.embed(cond))], 1)
+            assert ids is not None
+            x = torch.cat([x, normalised(self.embed(ids))], 1)
         for layer in self.layers:
             x = act(layer(x))
         return x
 
 
 class Synthesis(nn.Module):
-    """A learned base grid, styled layers, and an image that every size adds to."""
+    """A learned base grid, styled layers, and an image to which every resolution adds."""
 
     def __init__(self, shape: tuple[int, ...], widths: list[int], styles: int) -> None:
         super().__init__()
@@ -56,7 +59,7 @@ class Synthesis(nn.Module):
         for (a, b), grid in zip(pairwise(widths), grids[1:], strict=True):
             self.layers += [StyledLayer(a, b, grid, styles, up=True), StyledLayer(b, b, grid, styles)]
         self.to_image = nn.ModuleList(ToImage(width, shape[0], styles) for width in widths)
-        self.count = 2 * count + 2  # L: the first layer, two for every doubling, and the last image
+        self.count = 2 * count + 2  # L: the first layer, two per doubling, and the last image
 
     def forward(self, ws: Tensor) -> Tensor:
         """ws (B, L, S), a style for each layer -> (B, C, H, W), unbounded as in the paper."""
@@ -71,53 +74,55 @@ class Synthesis(nn.Module):
 
 
 def _doubled(x: Tensor) -> Tensor:
-    """Twice the sides: zeros between, then smoothed."""
+    """Upsampling by 2: zeros between the pixels, then a smoothing filter."""
     wide = torch.zeros(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3], dtype=x.dtype, device=x.device)
     wide[:, :, ::2, ::2] = x
     return fir(wide, before=2, after=1, gain=4.0)
 
 
-@generators.register("stylegan2")
-class StyleGAN2Generator(nn.Module):
-    """`mapping` and `synthesis`. In training, some images take their later layers' styles from other noise (mixing)."""
+@generators.register("stylegan2", kinds={"image"}, takes={"class"})
+class StyleGAN2Generator(Generator):
+    """`mapping` and `synthesis`. In training, the later layers of some images use a style of other noise (mixing)."""
+
+    has_styles = True
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        sample: Sample,
+        condition: ConditionSpec,
         *,
-        base: PositiveInt = 512,  # channels times the side of the grid,
-        most: PositiveInt = 64,  # but no more channels than this
+        base: PositiveInt = 512,  # channels times the shorter side of the grid, in pixels
+        most: PositiveInt = 64,  # channels of a layer, at most
         z: NonNegativeInt = 64,  # noise numbers
-        styles: PositiveInt = 64,  # S
-        layers: NonNegativeInt = 8,  # of the mapping
-        rate: float = 0.01,  # at which the mapping learns, over that of the rest
-        mixing: float = 0.9,  # share of images whose styles are mixed, in training
+        styles: PositiveInt = 64,  # S, numbers in a style
+        layers: NonNegativeInt = 8,  # dense layers of the mapping
+        rate: float = 0.01,  # learning rate of the mapping divided by that of the other layers
+        mixing: float = 0.9,  # share of images whose styles are mixed in training, in [0, 1]
     ) -> None:
         super().__init__()
         self.z_shape, self.mixing = (z,), mixing
-        self.mapping = Mapping(z, classes, styles, layers, rate)
-        self.synthesis = Synthesis(shape, tapered("stylegan2", shape, base, most), styles)
+        self.mapping = Mapping(z, condition.classes, styles, layers, rate)
+        self.synthesis = Synthesis(sample.shape, tapered("stylegan2", sample.shape, base, most), styles)
 
-    def styled(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """z (B, z), cond (B,) or None -> a style for each layer, (B, L, S)."""
-        count = self.synthesis.count
-        w = self.mapping(z, cond)[:, None].expand(-1, count, -1)
+    def styled(self, z: Tensor, cond: Condition) -> Tensor:
+        """z (B, z), `class` (B,) or none -> a style for each layer, (B, L, S)."""
+        count, ids = self.synthesis.count, cond.get("class")
+        w = self.mapping(z, ids)[:, None].expand(-1, count, -1)
         if not (self.training and self.mixing):
             return w
-        other = self.mapping(torch.randn_like(z), cond)[:, None]
-        from_where = torch.randint(1, count, (len(z), 1), device=z.device)
+        other = self.mapping(torch.randn_like(z), ids)[:, None]
+        first = torch.randint(1, count, (len(z), 1), device=z.device)
         mixed = torch.rand(len(z), 1, device=z.device) < self.mixing
-        later = (torch.arange(count, device=z.device) >= from_where) & mixed  # (B, L)
+        later = (torch.arange(count, device=z.device) >= first) & mixed  # (B, L)
         return torch.where(later[:, :, None], other, w)
 
-    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """z (B, z), cond (B,) class ids or None -> (B, C, H, W), unbounded."""
+    def forward(self, z: Tensor, cond: Condition) -> Tensor:
+        """z (B, z), `class` (B,) or none -> (B, C, H, W), unbounded."""
         return self.synthesis(self.styled(z, cond))
 
 
 class Halving(nn.Module):
-    """Two convolutions, the second to half the sides; beside them a 1x1 convolution; their sum at unit variance."""
+    """Two convolutions, the second with stride 2, plus a 1x1 convolution of the input; the sum has unit variance."""
 
     def __init__(self, a: int, b: int) -> None:
         super().__init__()
@@ -131,17 +136,17 @@ class Halving(nn.Module):
         return (y + self.beside(fir(x, before=1, after=1, stride=2))) / math.sqrt(2)
 
 
-@discriminators.register("stylegan2")
+@discriminators.register("stylegan2", kinds={"image"}, takes={"class"})
 class StyleGAN2Discriminator(HalvingDiscriminator):
-    """Residual halvings, how much a group of samples differs, a dense layer; by class, a projection."""
+    """Residual halvings, minibatch standard deviation, a dense layer; the class enters by projection."""
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        sample: Sample,
+        condition: ConditionSpec,
         *,
-        base: PositiveInt = 512,  # as of the generator
-        most: PositiveInt = 64,
-        group: PositiveInt = 4,  # samples whose spread D is shown together
+        base: PositiveInt = 512,  # channels times the shorter side of the grid, in pixels
+        most: PositiveInt = 64,  # channels of a layer, at most
+        group: PositiveInt = 4,  # samples per group of the minibatch standard deviation
     ) -> None:
-        super().__init__(shape, classes, tapered("stylegan2", shape, base, most)[::-1], Halving, group)
+        super().__init__(sample, condition, tapered("stylegan2", sample.shape, base, most)[::-1], Halving, group)

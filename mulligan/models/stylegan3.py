@@ -1,9 +1,9 @@
-"""`stylegan3`: a generator whose details move and turn with what they are details of (Karras 2021, arXiv 2106.12423).
+"""`stylegan3`: an alias-free generator, equivariant to translation and rotation (Karras 2021, arXiv 2106.12423).
 
-Written from the paper: configurations T and, with `rotation`, R. Its discriminator is `stylegan2`.
+Written from the paper: configuration T and, with `rotation`, configuration R. Its discriminator is `stylegan2`.
 
 Legend: B batch, C image channels, H W image size, h w a layer's grid with its margins, S numbers of a style,
-N layers, L = N + 2 styles: of the input, of each layer, of the image. Lengths are in the image's shorter side.
+N layers, L = N + 2 styles: of the input, of each layer, of the image. The unit of length is the image's shorter side.
 """
 
 from __future__ import annotations
@@ -15,26 +15,28 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
+from mulligan.core.condition import Condition, ConditionSpec
 from mulligan.core.errors import UserError
+from mulligan.core.network import Generator
 from mulligan.core.registry import generators
+from mulligan.core.sample import Sample
 from mulligan.models.stylegan2 import Mapping
 from mulligan.nn.equalised import EqualLinear
 from mulligan.nn.filters import Band, FilteredAct
 from mulligan.nn.style import ModulatedConv2d
 
 FIRST_CUTOFF, FIRST_STOP, LAST_STOP = 2.0, 2**2.1, 2**0.3  # f_c,0, f_t,0, and f_t,N over f_c,N
-HALF_LIFE = 20_000  # images, of the magnitudes' moving averages
-RANGE = 4.0  # black and white lie at -4 and 4 before the last division
-
+HALF_LIFE = 20_000  # of the moving averages of magnitudes, in samples
+RANGE = 4.0  # black and white are at -4 and 4 before the last division
 
 Number = float | Tensor
 
 
 def bands(shape: tuple[int, ...], layers: int, critical: int, margin: int) -> list[Band]:
-    """What each layer puts out (eq. 35, 36): cutoff and stopband rise geometrically up to the last `critical` layers.
+    """The output band of each layer (eq. 35, 36): cutoff and stopband grow geometrically up to the `critical` layers.
 
-    The paper's rates are powers of two; these are the image's, halved as often as they still hold the stopband. The
-    last grid is the image, without margins.
+    The paper's sampling rates are powers of two; these are the image's, halved as long as the stopband fits. The last
+    grid is the image, without margins. `shape` is (C, H, W), `margin` in samples on each side.
     """
     _, height, width = shape
     side = min(height, width)
@@ -50,21 +52,21 @@ def bands(shape: tuple[int, ...], layers: int, critical: int, margin: int) -> li
     return made
 
 
-def _moved(
+def _transformed(
     fx: Tensor, fy: Tensor, phases: Tensor, cos: Number, sin: Number, x: Number, y: Number
 ) -> tuple[Tensor, ...]:
-    """Frequencies and phases of waves that are turned about the centre, then shifted by (x, y)."""
+    """Frequencies and phases of waves that are rotated about the centre, then shifted by (x, y)."""
     fx, fy = fx * cos - fy * sin, fx * sin + fy * cos
     return fx, fy, phases - fx * x - fy * y
 
 
 class FourierFeatures(nn.Module):
-    """Waves of random direction, frequency and phase, mixed; a style turns them and shifts them (app. F.1)."""
+    """Sine waves of random direction, frequency and phase, mixed; a style rotates and shifts them (app. F.1)."""
 
     def __init__(self, channels: int, band: Band, styles: int) -> None:
         super().__init__()
         self.band = band
-        radius, angle = band.cutoff * torch.rand(channels).sqrt(), 2 * math.pi * torch.rand(channels)  # over a disc
+        radius, angle = band.cutoff * torch.rand(channels).sqrt(), 2 * math.pi * torch.rand(channels)  # in a disc
         self.register_buffer("frequencies", torch.stack([radius * angle.cos(), radius * angle.sin()]))  # of x and y
         self.register_buffer("phases", torch.rand(channels))
         self.weight = nn.Parameter(torch.randn(channels, channels))
@@ -74,11 +76,11 @@ class FourierFeatures(nn.Module):
             self.place.bias[0] = 1.0
 
     def forward(self, w: Tensor, turn: float, shift: tuple[float, float]) -> Tensor:
-        """w (B, S) -> (B, channels, h, w), seen turned by `turn` radians and then shifted by `shift`, (x, y)."""
+        """w (B, S) -> (B, channels, h, w), rotated by `turn` radians and then shifted by `shift`, (x, y)."""
         place = self.place(w).float()
-        place = place / torch.hypot(place[:, :1], place[:, 1:2])  # only the direction counts of the first two
-        waves = _moved(*self.frequencies, self.phases, *place.T[:, :, None])  # (B, channels) each
-        fx, fy, phases = _moved(*waves, math.cos(turn), math.sin(turn), *shift)
+        place = place / torch.hypot(place[:, :1], place[:, 1:2])  # (cos, sin) and a shift
+        waves = _transformed(*self.frequencies, self.phases, *place.T[:, :, None])  # (B, channels) each
+        fx, fy, phases = _transformed(*waves, math.cos(turn), math.sin(turn), *shift)
         rows, columns = (
             (torch.arange(size, device=w.device) + 0.5 - size / 2)[:, None] / self.band.rate for size in self.band.grid
         )
@@ -88,18 +90,18 @@ class FourierFeatures(nn.Module):
 
 
 class AliasFreeLayer(nn.Module):
-    """A modulated convolution of features at unit magnitude, and a filtered activation; or an image, without it."""
+    """A modulated convolution of input scaled to unit magnitude, then a filtered activation; none for the image."""
 
     def __init__(self, a: int, b: int, kernel: int, styles: int, filtered: FilteredAct | None) -> None:
         super().__init__()
         self.conv = ModulatedConv2d(a, b, kernel, styles, demodulate=filtered is not None)
         self.bias = nn.Parameter(torch.zeros(b))
         self.filtered = filtered
-        self.register_buffer("magnitude", torch.ones(()))  # mean square of what comes in
+        self.register_buffer("magnitude", torch.ones(()))  # mean square of the input, averaged over training
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """x (B, a, h, w), w (B, S) -> (B, b, h', w')."""
-        if self.training and self.conv.weight.requires_grad:  # once a step: in the turn in which G learns
+        if self.training and self.conv.weight.requires_grad:  # once a step: in G's own turn
             with torch.no_grad():
                 square = torch.linalg.vector_norm(x.detach().float()).square() / x.numel()
                 self.magnitude.lerp_(square, 1 - 0.5 ** (len(x) / HALF_LIFE))
@@ -108,7 +110,7 @@ class AliasFreeLayer(nn.Module):
 
 
 class AliasFreeSynthesis(nn.Module):
-    """Waves, layers, an image."""
+    """Fourier features, layers, an image."""
 
     def __init__(
         self, shape: tuple[int, ...], made: list[Band], critical: int, widths: list[int], styles: int, rotation: bool
@@ -128,7 +130,7 @@ class AliasFreeSynthesis(nn.Module):
     def forward(self, ws: Tensor, turn: float = 0.0, shift: tuple[float, float] = (0.0, 0.0)) -> Tensor:
         """ws (B, L, S), a style for each layer -> (B, C, H, W), unbounded as in the paper.
 
-        The picture as a whole may be turned by `turn` radians, then shifted by `shift`, (x, y) in shorter sides.
+        The whole picture may be rotated by `turn` radians, then shifted by `shift`, (x, y) in shorter sides.
         """
         x = self.input(ws[:, 0], turn, shift)
         for index, layer in enumerate(self.layers, 1):
@@ -136,29 +138,30 @@ class AliasFreeSynthesis(nn.Module):
         return self.to_image(x, ws[:, -1]) / RANGE
 
 
-@generators.register("stylegan3")
-class StyleGAN3Generator(nn.Module):
-    """`mapping` and `synthesis`: waves through layers whose activations are filtered. No noise, no mixed styles."""
+@generators.register("stylegan3", kinds={"image"}, takes={"class"})
+class StyleGAN3Generator(Generator):
+    """`mapping` and `synthesis`: Fourier features, then layers with filtered activations. No noise, no style mixing."""
+
+    has_styles = True
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        classes: int,
+        sample: Sample,
+        condition: ConditionSpec,
         *,
         rotation: bool = False,  # configuration R: equivariant to rotation as well; 1x1 kernels, twice the channels
-        layers: NonNegativeInt = 8,  # N, whatever the size
-        critical: NonNegativeInt = 2,  # of these, the last that use the whole band of their grid
-        margin: NonNegativeInt = 6,  # samples around each grid but the last
-        base: PositiveInt = 1024,  # channels times twice the cutoff,
-        most: PositiveInt = 48,  # but no more channels than this
+        layers: NonNegativeInt = 8,  # N, layers of the synthesis, for any image size
+        critical: NonNegativeInt = 2,  # critically sampled layers: the last so many use the whole band of their grid
+        margin: NonNegativeInt = 6,  # samples on each side of every grid but the last
+        base: PositiveInt = 1024,  # channels times twice the cutoff, in cycles per image side
+        most: PositiveInt = 48,  # channels of a layer, at most
         z: NonNegativeInt = 64,  # noise numbers
-        styles: PositiveInt = 64,  # S
-        depth: NonNegativeInt = 2,  # layers of the mapping
-        rate: float = 0.01,  # at which the mapping learns, over that of the rest
+        styles: PositiveInt = 64,  # S, numbers in a style
+        depth: NonNegativeInt = 2,  # dense layers of the mapping
+        rate: float = 0.01,  # learning rate of the mapping divided by that of the other layers
     ) -> None:
         super().__init__()
-        if len(shape) != 3:
-            raise UserError(f"stylegan3 makes images, not samples of shape {shape}; points are for mlp")
+        shape = sample.shape
         if min(shape[1:]) < 8:
             near = "x".join(str(max(8, side)) for side in shape[1:])
             raise UserError(
@@ -170,13 +173,13 @@ class StyleGAN3Generator(nn.Module):
         base, most = base * (1 + rotation), most * (1 + rotation)
         widths = [min(max(1, round(base / (2 * band.cutoff))), most) for band in made]
         self.z_shape = (z,)
-        self.mapping = Mapping(z, classes, styles, depth, rate)
+        self.mapping = Mapping(z, condition.classes, styles, depth, rate)
         self.synthesis = AliasFreeSynthesis(shape, made, critical, widths, styles, rotation)
 
-    def styled(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """z (B, z), cond (B,) or None -> a style for each layer, (B, L, S): the same."""
-        return self.mapping(z, cond)[:, None].expand(-1, self.synthesis.count, -1)
+    def styled(self, z: Tensor, cond: Condition) -> Tensor:
+        """z (B, z), `class` (B,) or none -> a style for each layer, (B, L, S), all the same."""
+        return self.mapping(z, cond.get("class"))[:, None].expand(-1, self.synthesis.count, -1)
 
-    def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """z (B, z), cond (B,) class ids or None -> (B, C, H, W), unbounded."""
+    def forward(self, z: Tensor, cond: Condition) -> Tensor:
+        """z (B, z), `class` (B,) or none -> (B, C, H, W), unbounded."""
         return self.synthesis(self.styled(z, cond))

@@ -1,6 +1,6 @@
-"""Attention between the places of a feature map.
+"""Self-attention between the positions of a feature map.
 
-Legend: B batch, C channels, N places (h w), M pooled places.
+Legend: B batch, C channels, N positions (h w), M pooled positions.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 
 class SelfAttention(nn.Module):
-    """x + gain * mix(x): each place takes what it looks for from all others; the gain starts at 0.
+    """x + gain * attention(x), over all positions; the gain starts at 0.
 
-    Zhang 2019 (arXiv 1805.08318, eq. 1-3), with keys and values pooled by two as in BigGAN. Written out rather than
-    by torch's fused attention, which has no second derivative: a gradient penalty needs one.
+    Zhang 2019 (arXiv 1805.08318, eq. 1-3), with keys and values pooled by two as in BigGAN. It does not use torch's
+    fused attention, which has no second derivative: a gradient penalty needs one.
     """
 
     def __init__(self, channels: int) -> None:

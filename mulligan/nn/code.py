@@ -1,6 +1,7 @@
-"""A code in the noise: the first so many numbers stand for one of as many choices.
+"""A categorical code in the noise, as in InfoGAN: the first K numbers of z choose one of K codes.
 
-The largest of K independent normal numbers is any of them with equal chance, so noise stays noise for everyone else.
+The largest of K independent normal numbers is each of them with equal probability, so z is still plain noise to all
+other code.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from torch.nn import functional as F
 
 
 def code_of(z: Tensor, codes: int) -> Tensor:
-    """z (B, z) -> the code (B,) int64 in it."""
+    """z (B, z) -> its code (B,) int64: the index of the largest of the first `codes` numbers."""
     return z[:, :codes].argmax(1)
 
 
 def coded(z: Tensor, codes: int) -> Tensor:
-    """z with a one among zeros in place of the numbers that chose the code: (B, z)."""
+    """z (B, z) with the code as a one-hot vector in place of the numbers that chose it: (B, z)."""
     return torch.cat([F.one_hot(code_of(z, codes), codes).to(z.dtype), z[:, codes:]], 1)

@@ -1,4 +1,4 @@
-"""Dropout whose dice are cheap: on a CPU torch draws a number per element, which can cost as much as a convolution."""
+"""Dropout with cheap random numbers: on a CPU torch draws one per element, which can cost as much as a convolution."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
     """Zero each element of a dense tensor with probability `p` (to within 2**-16), scale the others by 1 / (1 - p)."""
     drop = round(p * 65536)
     words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
-    words.random_(-(2**63), None)  # all 64 bits, four elements' worth
+    words.random_(-(2**63), None)  # all 64 bits, enough for four elements
     lanes = words.view(torch.int16).as_strided(x.size(), x.stride())  # uniform on [-32768, 32767], laid out as x is
     keep = lanes >= drop - 32768
     return x * keep.to(x.dtype).mul_(1 / (1 - drop / 65536))

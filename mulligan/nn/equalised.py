@@ -1,6 +1,7 @@
-"""Layers whose weights are all N(0, 1), scaled where they are used, so that an Adam step means the same for each.
+"""Equalised learning rate: all weights start as N(0, 1) and are scaled at run time, so an Adam step acts alike on all.
 
-Karras 2018 (arXiv 1710.10196, sec. 4.1). A rate below 1 slows a layer down (Karras 2019, arXiv 1812.04948, app. C).
+Karras 2018 (arXiv 1710.10196, sec. 4.1). `rate` multiplies a layer's learning rate (Karras 2019, arXiv 1812.04948,
+app. C).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ SLOPE, GAIN = 0.2, math.sqrt(2)
 
 
 def act(x: Tensor) -> Tensor:
-    """Leaky rectification that keeps the variance of its input, about."""
+    """Leaky ReLU, scaled so that it roughly preserves variance."""
     return F.leaky_relu(x, SLOPE) * GAIN
 
 

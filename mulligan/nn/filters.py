@@ -1,7 +1,7 @@
-"""Low-pass filters of a given cutoff, and an activation that makes no frequencies its grid cannot hold.
+"""Low-pass filters with a given cutoff, and an activation without aliasing.
 
-Karras 2021 (arXiv 2106.12423). An image is read as samples of a continuous picture, `rate` of them to a unit of length;
-frequencies are in cycles to that unit.
+Karras 2021 (arXiv 2106.12423). An image is a grid of samples of a continuous signal, `rate` samples per unit of length;
+frequencies are in cycles per unit of length.
 
 Legend: B batch, C channels, h w a grid with its margins, n taps of a filter.
 """
@@ -17,21 +17,21 @@ from torch.nn import functional as F
 
 from mulligan.nn.equalised import GAIN, SLOPE
 
-CACHED = 1 << 19  # numbers on a fine grid at once, which a CPU's cache holds
+CACHED = 1 << 19  # numbers on a fine grid that are processed at once, so that they fit into a CPU's cache
 
 
 @dataclass(frozen=True)
 class Band:
-    """What a grid of samples holds: frequencies up to `cutoff`, ever fainter up to `cutoff + half_width`."""
+    """The frequencies that a grid of samples represents: all up to `cutoff`, then falling off over `half_width`."""
 
     cutoff: float
     half_width: float
     rate: float
-    grid: tuple[int, int]  # samples, those of the margins too
+    grid: tuple[int, int]  # samples along each axis, margins included
 
 
 def kaiser_beta(taps: int, half_width: float, rate: float) -> float:
-    """Shape of the Kaiser window that attenuates most within a transition band of twice `half_width` (eq. 7, 8)."""
+    """Beta of the Kaiser window with the best attenuation for a transition band of twice `half_width` (eq. 7, 8)."""
     attenuation = 2.285 * (taps - 1) * math.pi * 4 * half_width / rate + 7.95  # in decibels
     if attenuation > 50:
         return 0.1102 * (attenuation - 8.7)
@@ -39,9 +39,9 @@ def kaiser_beta(taps: int, half_width: float, rate: float) -> float:
 
 
 def lowpass(taps: int, cutoff: float, half_width: float, rate: float, *, radial: bool = False) -> Tensor:
-    """Sinc under a Kaiser window, (n,), to be used along each axis; or jinc, (n, n), the same in every direction.
+    """A sinc with a Kaiser window, (n,), to be applied along each axis; `radial`: a jinc, (n, n), isotropic.
 
-    Sums to one, in float64 (eq. 4-6, 12).
+    It is float64 and sums to one (eq. 4-6, 12).
     """
     x = torch.arange(taps, dtype=torch.float64, device="cpu") - (taps - 1) / 2
     inside = (1 - (2 * x / (taps - 1)).square()).clamp(min=0) if taps > 1 else torch.ones_like(x)
@@ -57,10 +57,10 @@ def lowpass(taps: int, cutoff: float, half_width: float, rate: float, *, radial:
 
 
 class FilteredAct(nn.Module):
-    """Upsampled, activated, downsampled, cut to a grid: a nonlinearity of the picture, not of its samples (sec. 3.2).
+    """Upsample, activate, downsample, crop: a nonlinearity of the continuous signal, not of its samples (sec. 3.2).
 
-    The finer rate is `over` times the higher one of both grids, and a filter spans `taps` samples of its own grid. All
-    grids share a centre; beyond the first there are zeros. `radial` is of the downsampling filter.
+    The temporary rate is `over` times the higher rate of both grids, and a filter spans `taps` samples of its own grid.
+    All grids have the same centre; outside the input there are zeros. `radial` is of the downsampling filter.
     """
 
     def __init__(self, before: Band, after: Band, *, taps: int = 6, over: int = 2, radial: bool = False) -> None:
@@ -70,12 +70,12 @@ class FilteredAct(nn.Module):
         wide, narrow = taps * self.up, taps * self.down
         rise = lowpass(wide, before.cutoff, before.half_width, rate) * self.up
         fall = lowpass(narrow, after.cutoff, after.half_width, rate, radial=radial)
-        self.register_buffer("rise", rise.float(), persistent=False)  # follow from the options
+        self.register_buffer("rise", rise.float(), persistent=False)  # not saved: they follow from the options
         self.register_buffer("fall", fall.float(), persistent=False)
         self.cuts = [self._cut(a, b, wide, narrow) for a, b in zip(before.grid, after.grid, strict=True)]
 
     def _cut(self, a: int, b: int, wide: int, narrow: int) -> tuple[int, int]:
-        """Along an axis: samples of the first grid that nothing depends on, then those of the finer, on either side."""
+        """Along an axis: samples to crop from the input, which have no effect, and from the fine grid, on each side."""
         surplus = (a - 1) * self.up + wide - ((b - 1) * self.down + narrow)
         assert surplus >= 0 and surplus % 2 == 0, "the grid grows by less than the filters reach"
         early = max(0, -((wide - 1 - surplus // 2) // self.up))
@@ -91,7 +91,7 @@ class FilteredAct(nn.Module):
     def _filtered(self, x: Tensor) -> Tensor:
         c, up, down = x.shape[1], self.up, self.down
         (top, trim), (left, clip) = self.cuts
-        x = GAIN * x[:, :, top : x.shape[2] - top, left : x.shape[3] - left]  # of `act`, here where the grid is small
+        x = GAIN * x[:, :, top : x.shape[2] - top, left : x.shape[3] - left]  # act's gain, where the grid is small
         rise, fall = (f.to(x.dtype).expand(c, 1, *f.shape) for f in (self.rise, self.fall))
         x = F.conv_transpose2d(x, rise[..., None], stride=(up, 1), padding=(trim, 0), groups=c)
         x = F.conv_transpose2d(x, rise[:, :, None], stride=(1, up), padding=(0, clip), groups=c)

@@ -1,8 +1,6 @@
-"""A net that is looked through and never trained."""
+"""A feature net that is used for its activations and never trained."""
 
 from __future__ import annotations
-
-from typing import get_type_hints
 
 from torch import Tensor, nn
 
@@ -11,20 +9,20 @@ from mulligan.core.registry import features
 
 
 def with_maps() -> list[str]:
-    """The feature nets that show what they see on the way."""
-    return [name for name in features if hasattr(get_type_hints(features[name]).get("return"), "maps")]
+    """The feature nets that give maps: intermediate activations."""
+    return [name for name in features if "maps" in features.declared(name).gives]
 
 
 class Frozen(nn.Module):
-    """The maps of a feature net. It has no parameters and no state, so nothing keeps or changes it.
+    """The maps of a feature net. It has no parameters and no state: nothing is saved, and nothing is trained.
 
-    Its weights are buffers that are not kept, and `train` leaves it as it is. Raises UserError for a net without maps.
+    Its weights are non-persistent buffers, and `train` has no effect. Raises UserError for a net without maps.
     """
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        if name in features and name not in with_maps():
-            raise UserError(f"feature net {name!r} shows no maps of what it sees; valid: {', '.join(with_maps())}")
+        if "maps" not in features.declared(name).gives:
+            raise UserError(f"feature net {name!r} gives no maps; valid: {', '.join(with_maps())}")
         self.net = features[name]()
         for module in self.net.modules():
             held = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]

@@ -1,6 +1,6 @@
-"""The end of a discriminator: from features to a judgement, where the class comes in.
+"""The last layers of a discriminator: from features to a judgement, where the class enters.
 
-Legend: B batch, F features, K classes, E embedding.
+Legend: B batch, F features, K classes, E numbers in an embedding.
 """
 
 from __future__ import annotations
@@ -17,17 +17,21 @@ ClassBy = Literal["projection", "classifier", "both", "twin", "contrastive"]
 
 
 def normalised(x: Tensor) -> Tensor:
-    """(B, F) with every row's mean square at 1 (pixel norm; Karras 2018, arXiv 1710.10196, sec. 4.2)."""
+    """(B, F), every row scaled to mean square 1 (pixel norm; Karras 2018, arXiv 1710.10196, sec. 4.2)."""
     return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
 class Head(nn.Module):
-    """One logit a sample; with classes, of whether it is real and of its class.
+    """One logit per sample; `class_by` says how the class enters, where there are classes.
 
-    That is by an inner product of the class's embedding with the features (Miyato, Koyama 2018, arXiv 1802.05637), or
-    by a classifier beside it, for the `auxiliary` term (Odena 2017, arXiv 1610.09585), or both; or by two, for the
-    `twin` and `discriminative` terms; or by where it and its class are embedded, for the `contrastive` and
-    `data-to-data` terms. With `codes`, it also reads the code that G was given, for `information`.
+    projection: the inner product of the class embedding with the features is added to the logit (Miyato, Koyama 2018,
+        arXiv 1802.05637).
+    classifier: class logits, for the `auxiliary` term (Odena 2017, arXiv 1610.09585).
+    both: projection and classifier.
+    twin: two classifiers, for the `twin` and `discriminative` terms.
+    contrastive: embeddings of the sample and of its class, for the `contrastive` and `data-to-data` terms.
+
+    With `codes`, it also predicts the code in G's noise, for the `information` term.
     """
 
     def __init__(
@@ -45,17 +49,17 @@ class Head(nn.Module):
         if self.embed is not None:
             nn.init.normal_(self.embed.weight, std=features**-0.5)
 
-    def forward(self, features: Tensor, cond: Tensor | None, seen: list[Tensor]) -> Judgement:
-        """features (B, F), cond (B,) class ids or None; `seen` are activations to pass on."""
+    def forward(self, features: Tensor, ids: Tensor | None, activations: list[Tensor]) -> Judgement:
+        """features (B, F), class ids (B,) or None; `activations` become the features of the judgement."""
         logit = self.logit(features).squeeze(1)
         if self.embed is not None:
-            assert cond is not None
-            logit = logit + (self.embed(cond) * features).sum(1)
+            assert ids is not None
+            logit = logit + (self.embed(ids) * features).sum(1)
         classes, twins, codes = (each and each(features) for each in (self.classify, self.twin, self.read))
         twins = None if twins is None else twins.unflatten(1, (2, -1))
         embeddings = None
         if self.project is not None:
-            assert cond is not None
-            pair = self.project(features), self.proxies(cond)  # (B, E) both
+            assert ids is not None
+            pair = self.project(features), self.proxies(ids)  # (B, E) both
             embeddings = torch.stack([F.normalize(each.float(), dim=1) for each in pair], 1)
-        return Judgement([logit], seen, classes, twins, codes, embeddings)
+        return Judgement([logit], activations, classes, twins, codes, embeddings)

@@ -1,6 +1,6 @@
-"""Normalisation that the class has a say in.
+"""Normalisation whose scale and shift depend on a class or a vector.
 
-Legend: B batch, C channels, K classes.
+Legend: B batch, C channels, K classes, `*space` any number of spatial axes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm of data of any rank: (B, C, *space)."""
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Torch's own classes each take one rank."""
+        """No check: torch's own classes accept one rank each."""
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -27,13 +27,13 @@ class ConditionalBatchNorm(nn.Module):
         nn.init.ones_(self.scale.weight)
         nn.init.zeros_(self.shift.weight)
 
-    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
-        """x (B, C, *space), cond (B,) class ids -> (B, C, *space)."""
-        return self.norm(x) * append_dims(self.scale(cond), x.ndim) + append_dims(self.shift(cond), x.ndim)
+    def forward(self, x: Tensor, ids: Tensor) -> Tensor:
+        """x (B, C, *space), class ids (B,) -> (B, C, *space)."""
+        return self.norm(x) * append_dims(self.scale(ids), x.ndim) + append_dims(self.shift(ids), x.ndim)
 
 
 class VectorBatchNorm(nn.Module):
-    """Batch norm whose scale and shift are linear in a vector, of noise and class (Brock 2019, 1809.11096, app. B)."""
+    """Batch norm with scale and shift linear in a vector of noise and class (Brock 2019, arXiv 1809.11096, app. B)."""
 
     def __init__(self, channels: int, size: int) -> None:
         super().__init__()
@@ -46,10 +46,10 @@ class VectorBatchNorm(nn.Module):
 
 
 class AdaptiveInstanceNorm(nn.Module):
-    """AdaIN: each channel of each sample to mean 0 and deviation 1, and to a scale and shift linear in a vector.
+    """AdaIN: instance norm with scale and shift linear in a vector.
 
-    Huang, Belongie 2017 (arXiv 1703.06868, eq. 8); from a style, Karras 2019 (1812.04948, eq. 1). A channel of one
-    place, which has no deviation, becomes its shift.
+    Huang, Belongie 2017 (arXiv 1703.06868, eq. 8); from a style, Karras 2019 (arXiv 1812.04948, eq. 1). A channel of a
+    single position has no deviation: it becomes its shift.
     """
 
     def __init__(self, channels: int, size: int, eps: float = 1e-5) -> None:

@@ -1,4 +1,4 @@
-"""What transformers on images are made of; all layers begin with Glorot's weights and no bias.
+"""Parts of transformers on images; all layers start with Glorot's weights and zero bias.
 
 Legend: B batch, C channels, H W image size, p side of a patch, h w the grid of patches, N tokens, E numbers in a token,
 D numbers in a head, S numbers of a style.
@@ -16,11 +16,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from mulligan.core.errors import UserError
 
 Turns = tuple[Tensor, Tensor]  # cosines and sines of rotary embeddings, (N, D / 2) each
-PERIOD = 10_000.0  # of the slowest wave of a position, about
+PERIOD = 10_000.0  # of the slowest wave, about, in radians
 
 
 def glorot(layer: nn.Linear, gain: float = 1.0) -> nn.Linear:
-    """Glorot's uniform weights, no bias at first."""
+    """Glorot's uniform weights times `gain`, and zero bias."""
     nn.init.xavier_uniform_(layer.weight, gain=gain)
     nn.init.zeros_(layer.bias)
     return layer
@@ -36,9 +36,9 @@ def unpatchify(tokens: Tensor, patch: int, grid: tuple[int, int]) -> Tensor:
     return F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, grid), patch)
 
 
-def _waves(places: Tensor, count: int) -> Tensor:
-    """places (N,) -> (N, count): each times `count` frequencies from 1 down to about 1 / PERIOD."""
-    return places[:, None] * PERIOD ** (-torch.arange(count, dtype=torch.float64) / count)
+def _waves(at: Tensor, count: int) -> Tensor:
+    """Positions (N,) -> (N, count): each times `count` frequencies from 1 down to about 1 / PERIOD."""
+    return at[:, None] * PERIOD ** (-torch.arange(count, dtype=torch.float64) / count)
 
 
 def _rows_and_columns(grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -47,33 +47,33 @@ def _rows_and_columns(grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 
 def positions(grid: tuple[int, int], width: int) -> Tensor:
-    """Fixed sine-cosine embeddings, half of each for the row and half for the column: (h w, E).
+    """Fixed sine-cosine position embeddings, half of each for the row and half for the column: (h w, E).
 
-    Vaswani 2017 (arXiv 1706.03762, sec. 3.5), as ViTs and DiTs have it in two dimensions.
+    Vaswani 2017 (arXiv 1706.03762, sec. 3.5), in two dimensions as in ViT and DiT.
     """
-    waves = [_waves(places, width // 4) for places in _rows_and_columns(grid)]
+    waves = [_waves(at, width // 4) for at in _rows_and_columns(grid)]
     return torch.cat([part for wave in waves for part in (wave.sin(), wave.cos())], 1).float()
 
 
 def rotary(grid: tuple[int, int], size: int, still: int = 0) -> Turns:
-    """By which angles pairs of a head's numbers turn: half of the pairs by the row, half by the column.
+    """Rotary position embeddings: half of a head's pairs of numbers rotate with the row, half with the column.
 
-    Su 2021 (arXiv 2104.09864, eq. 34) in two dimensions. The first `still` tokens, which have no place, do not turn.
+    Su 2021 (arXiv 2104.09864, eq. 34) in two dimensions. The first `still` tokens have no position: no rotation.
     """
-    angles = torch.cat([_waves(places, size // 4) for places in _rows_and_columns(grid)], 1)  # (h w, D / 2)
+    angles = torch.cat([_waves(at, size // 4) for at in _rows_and_columns(grid)], 1)  # (h w, D / 2)
     angles = torch.cat([angles.new_zeros(still, angles.shape[1]), angles])
     return angles.cos().float(), angles.sin().float()
 
 
 def rotated(x: Tensor, turns: Turns) -> Tensor:
-    """x (B, heads, N, D), its numbers in pairs (i, i + D / 2), each pair turned by its angle."""
+    """x (B, heads, N, D), with every pair of numbers (i, i + D / 2) rotated by its angle."""
     cos, sin = turns
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)
 
 
 class RMSNorm(nn.Module):
-    """Numbers of mean square 1 along the last axis, and a gain for each if `affine` (Zhang 2019, arXiv 1910.07467)."""
+    """Scale to mean square 1 along the last axis; `affine`: a learned gain each (Zhang 2019, arXiv 1910.07467)."""
 
     def __init__(self, width: int, *, affine: bool = True, eps: float = 1e-6) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class RMSNorm(nn.Module):
 
 
 def heads_of(family: str, width: int, head: int) -> int:
-    """Into how many heads of about `head` numbers a token of `width` is split. Raises UserError where it cannot be."""
+    """How many heads of about `head` numbers a token of `width` has. Raises UserError where it cannot be split."""
     heads = max(1, width // head)
     if width % (4 * heads):
         near = max(1, round(width / (4 * heads))) * 4 * heads
@@ -98,9 +98,9 @@ def heads_of(family: str, width: int, head: int) -> int:
 
 
 class Attention(nn.Module):
-    """Every token takes what it looks for from all others (Vaswani 2017, arXiv 1706.03762, eq. 1).
+    """Multi-head self-attention (Vaswani 2017, arXiv 1706.03762, eq. 1).
 
-    With `qk_norm`, queries and keys have mean square 1, so that no logit grows without bound (Henry 2020, 2010.04245).
+    With `qk_norm`, queries and keys have mean square 1, which bounds the logits (Henry 2020, arXiv 2010.04245).
     """
 
     def __init__(self, width: int, heads: int, *, qk_norm: bool = True) -> None:
@@ -110,7 +110,7 @@ class Attention(nn.Module):
         self.norms = nn.ModuleList(RMSNorm(width // heads) for _ in range(2)) if qk_norm else None
 
     def forward(self, x: Tensor, turns: Turns | None = None) -> Tensor:
-        """x (B, N, E), `turns` rotary angles -> (B, N, E)."""
+        """x (B, N, E), `turns` from `rotary` -> (B, N, E)."""
         query, key, value = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, N, D)
         if self.norms is not None:
             query, key = self.norms[0](query), self.norms[1](key)
@@ -121,17 +121,17 @@ class Attention(nn.Module):
 
 
 def attention_for(x: Tensor, net: nn.Module) -> contextlib.AbstractContextManager:
-    """How attention is computed for an image `x` that `net` looks at.
+    """Which implementation of attention to use for an input `x` of `net`.
 
-    Fused attention is fast, but has no second derivative. Where the image and weights ask for a gradient both, there is
-    a penalty that differentiates twice.
+    Fused attention is fast, but has no second derivative. If both the input and the weights require a gradient, a
+    penalty may differentiate twice.
     """
     twice = torch.is_grad_enabled() and x.requires_grad and any(p.requires_grad for p in net.parameters())
     return sdpa_kernel(SDPBackend.MATH) if twice else contextlib.nullcontext()
 
 
 class SwiGLU(nn.Module):
-    """E -> E over two thirds of 4 E gated numbers (Shazeer 2020, arXiv 2002.05202, eq. 6)."""
+    """E -> E by a gated layer with 8/3 E hidden units (Shazeer 2020, arXiv 2002.05202, eq. 6)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -155,9 +155,9 @@ class MLP(nn.Module):
 
 
 class Modulation(nn.Module):
-    """What a style does to a block's tokens: `count` sets of E numbers (adaLN; Peebles, Xie 2022, 2212.09748).
+    """From a style, `count` sets of E scales, shifts or gates for a block (adaLN; Peebles, Xie 2022, arXiv 2212.09748).
 
-    `gain` is of the initial weights, over Glorot's; at 0 the block is the identity.
+    `gain` multiplies Glorot's initial weights; at 0 the block starts as the identity.
     """
 
     def __init__(self, styles: int, width: int, count: int, *, gain: float) -> None:
@@ -170,7 +170,7 @@ class Modulation(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """A gain for each number of a token, small at first (Touvron 2021, arXiv 2103.17239, eq. 2)."""
+    """A learned gain for each number of a token, small at first (Touvron 2021, arXiv 2103.17239, eq. 2)."""
 
     def __init__(self, width: int, initial: float = 0.1) -> None:
         super().__init__()
@@ -214,7 +214,7 @@ class StyledBlock(nn.Module):
 class DiTBlock(nn.Module):
     """x + gate * attention((1 + scale) norm(x) + shift), then the same of an MLP (Peebles, Xie 2022, "adaLN-Zero").
 
-    Layer norms without gains; a new block is the identity.
+    Its layer norms have no gains; a new block is the identity.
     """
 
     def __init__(self, width: int, heads: int, styles: int) -> None:

@@ -1,1 +1,1 @@
-"""What people see of a run while it goes and when it is over: a line of progress, event files, one page."""
+"""Reports of a run for people: a progress line and event files while it trains, one page for all of it."""

@@ -1,4 +1,4 @@
-"""TensorBoard event files, for those who watch several runs side by side."""
+"""TensorBoard event files, to watch several runs together."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
-FLUSH_EVERY = 20  # seconds; what is not flushed is lost when a run is killed
+FLUSH_EVERY = 20  # seconds; what is not flushed is lost if the process is killed
 
 
 class TensorBoard:
-    """Numbers and pictures by images shown.
+    """Numbers and pictures over the count of training samples.
 
-    `purge_step`: the images shown by a run that goes on; what an earlier process wrote beyond them will be written
-    again, so TensorBoard hides it.
+    `purge_step`: the samples of a resumed run so far. What an earlier process wrote after them will be written again,
+    so TensorBoard hides it.
     """
 
     def __init__(self, folder: Path, purge_step: int) -> None:
-        from tensorboardX import SummaryWriter  # imports protobuf: only a run that trains pays for it
+        from tensorboardX import SummaryWriter  # imports protobuf, so only a run that trains imports it
 
-        # TensorBoard hides what is at its own purge_step too, and that will not be written again
+        # TensorBoard also hides what is exactly at its purge_step, which will not be written again
         self._writer = SummaryWriter(str(folder), purge_step=purge_step + 1, flush_secs=FLUSH_EVERY)
 
-    def scalars(self, row: Mapping[str, float], images: int) -> None:
-        """The finite numbers of a row; a curve has a gap where there are others."""
+    def scalars(self, row: Mapping[str, float], samples: int) -> None:
+        """The finite numbers of a row; curves have gaps at other numbers."""
         for name, value in row.items():
             if math.isfinite(value):
-                self._writer.add_scalar(name, value, images)
+                self._writer.add_scalar(name, value, samples)
 
-    def image(self, tag: str, picture: Image.Image, images: int) -> None:
-        self._writer.add_image(tag, np.asarray(picture.convert("RGB")), images, dataformats="HWC")
+    def image(self, tag: str, picture: Image.Image, samples: int) -> None:
+        self._writer.add_image(tag, np.asarray(picture.convert("RGB")), samples, dataformats="HWC")
 
     def close(self) -> None:
         self._writer.close()

@@ -1,4 +1,4 @@
-"""The frozen autoencoder that a game is played behind: learnt from the data or read from a folder, kept with a run."""
+"""The frozen autoencoder of a run on latents: trained on the data or read from a folder, and kept with the run."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
-from mulligan.metrics.pictures import psnr
 from mulligan.core.batch import to_float, to_uint8
 from mulligan.core.errors import UserError
 from mulligan.core.run import write_whole
+from mulligan.core.sample import refuse_other_kind
 from mulligan.core.seeding import endless_order
-from mulligan.data import Data, ImageData, StackedData
+from mulligan.data import Dataset
 from mulligan.data.cache import cache_root, ensure
-from mulligan.data.latents import LatentData, open_latents, scaled_as
+from mulligan.data.latents import LatentDataset, open_latents
 from mulligan.metrics.features.net import stamp_of
+from mulligan.metrics.pictures import psnr
 from mulligan.models.coder import RATE, Codec, Coder, halvings_for, learnt, read_folder
 from mulligan.models.decoded import Autoencoder
 
 OWN = "self"
 FORMAT = 1  # of learnt ones; another number has them learnt anew
 STEPS, BATCH = 600, 16
-SHOWN = 16  # pictures by which it is said what comes back
+JUDGED = 16  # pictures that the PSNR is measured on
 RATES = (RATE, RATE / 4)  # of learning: what nothing came of is learnt again, more slowly
 LEAST = 0.5  # of the differences between pictures: an error from which it has learnt nothing
 CROP = 64  # side of what it learns from of larger pictures: what it does is the same everywhere
@@ -42,29 +43,36 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Coded:
-    """An autoencoder, and the data as it encodes them."""
+class Latents:
+    """An autoencoder, and a data set as it encodes it."""
 
     autoencoder: Autoencoder
-    data: LatentData
+    pictures: Dataset
+    encoded: LatentDataset
     stamp: str  # of the codec's weights
 
     @property
+    def data(self) -> Dataset:
+        """What the game is played with."""
+        return self.encoded.data
+
+    @property
     def factor(self) -> int:
+        """By how much pictures are larger than latents, along a side."""
         return self.autoencoder.codec.factor
 
     @functools.cached_property
     @torch.inference_mode()
     def decibels(self) -> float:
-        """PSNR of pictures through it, clipped as they are dealt: the mean over a few held-out ones."""
-        pictures = self.data.pictures
-        rows = pictures.heldout[:SHOWN] if len(pictures.heldout) else pictures.train[:SHOWN]
-        latents = self.data.images(rows).to(self.autoencoder.middle.device)
-        return psnr(to_uint8(self.autoencoder.decode(latents)).cpu(), pictures.images(rows)).mean().item()
+        """PSNR of pictures after encoding and decoding, clipped as in training: the mean over a few held-out ones."""
+        pictures = self.pictures
+        rows = pictures.heldout[:JUDGED] if len(pictures.heldout) else pictures.train[:JUDGED]
+        latents = self.data.records(rows).to(self.autoencoder.middle.device)
+        return psnr(to_uint8(self.autoencoder.decode(latents)).cpu(), pictures.records(rows)).mean().item()
 
     def __str__(self) -> str:
-        clipped = f"{self.data.clipped:.2%} of what they hold is clipped"
-        again = f"pictures come back at {self.decibels:.1f} dB"
+        clipped = f"{self.encoded.clipped:.2%} of their numbers are clipped"
+        again = f"decoded pictures have a PSNR of {self.decibels:.1f} dB"
         return f"autoencoder {self.autoencoder.codec.describe}: latents {_x(self.data.shape)}, {clipped}, {again}"
 
     def as_json(self) -> dict[str, Any]:
@@ -72,7 +80,7 @@ class Coded:
             "describe": self.autoencoder.codec.describe,
             "stamp": self.stamp,
             "shape": list(self.data.shape),
-            "clipped": self.data.clipped,
+            "clipped": self.encoded.clipped,
             "psnr": self.decibels,
         }
 
@@ -94,27 +102,26 @@ def in_pictures(factor: int) -> Iterator[None]:
         raise UserError(f"{advice} (networks see latents, {factor} times smaller than pictures)") from None
 
 
-def coded(
+def latents_of(
     spec: str,
-    data: Data,
+    data: Dataset,
     device: torch.device,
     *,
-    kept: Path | None = None,
+    saved: Path | None = None,
     fits: Callable[[tuple[int, int, int]], object] = lambda shape: None,
     progress: Progress,
     say: Callable[[str], None] = lambda text: None,
-) -> Coded:
+) -> Latents:
     """The data behind the autoencoder that `spec` names, "self" or a folder; learnt and encoded where it has to be.
 
-    `kept`: the file that a run keeps it in, which if it is there is asked first. `fits` is asked about latents of a
+    `saved`: the file that a run has it in, which is read if it is there. `fits` is asked about latents of a
     shape before anything takes long, and raises UserError where they are of no use. `progress` is told images done and
     of how many, `say` what takes long.
 
     Raises UserError for data that are no pictures, or of a size or channels that it does not take.
     """
-    if not isinstance(data, ImageData | StackedData):
-        raise UserError(f"{data.name}: --autoencoder is for pictures, and these are none; leave it out")
-    there = read_kept(kept, spec, device) if kept and kept.exists() else None
+    refuse_other_kind("--autoencoder", {"image"}, data.sample)
+    there = read_saved(saved, spec, device) if saved and saved.exists() else None
     codec = there.codec if there else codec_for(spec, data.shape)
     shape = latent_shape(codec, spec, data.shape)
     with in_pictures(codec.factor):
@@ -128,11 +135,11 @@ def coded(
     def encode(images: Tensor) -> Tensor:
         return codec.encode(to_float(images.to(device))).float().cpu()
 
-    latents = open_latents(data, encode, shape, stamp, progress=progress)
+    encoded = open_latents(data, encode, shape, stamp, progress=progress)
     if there:
-        latents = scaled_as(latents, there.middle.flatten().cpu(), there.unit.flatten().cpu())
-    autoencoder = there or Autoencoder(codec, latents.middle, latents.unit).to(device)
-    return Coded(autoencoder, latents, stamp)
+        encoded = encoded.scaled_as(there.middle.flatten().cpu(), there.unit.flatten().cpu())
+    autoencoder = there or Autoencoder(codec, encoded.middle, encoded.unit).to(device)
+    return Latents(autoencoder, data, encoded, stamp)
 
 
 def codec_for(spec: str, shape: tuple[int, int, int]) -> Codec:
@@ -141,18 +148,18 @@ def codec_for(spec: str, shape: tuple[int, int, int]) -> Codec:
     return Coder(channels, halvings_for(height, width)) if spec == OWN else read_folder(Path(spec))
 
 
-def own(data: ImageData | StackedData, device: torch.device, progress: Progress, say: Callable[[str], None]) -> Coder:
+def own(data: Dataset, device: torch.device, progress: Progress, say: Callable[[str], None]) -> Coder:
     """The one that has learnt the data's training images, now or once before. Images alone decide what it becomes."""
     inputs, height, width = data.shape
     halvings = halvings_for(height, width)
     key = hashlib.blake2b(repr((FORMAT, data.fingerprint, STEPS, RATES)).encode(), digest_size=12).hexdigest()
 
-    def deal(step: int) -> Tensor:
+    def batch(step: int) -> Tensor:
         progress(step * BATCH, STEPS * BATCH)
-        images = to_float(data.images(data.train[endless_order(len(data.train), 0, step * BATCH, BATCH)]))
-        dice = torch.Generator().manual_seed(step)
+        images = to_float(data.records(data.train[endless_order(len(data.train), 0, step * BATCH, BATCH)]))
+        rng = torch.Generator().manual_seed(step)
         top, left = (
-            int(torch.randint((max(0, side - CROP) >> halvings) + 1, (), generator=dice)) << halvings
+            int(torch.randint((max(0, side - CROP) >> halvings) + 1, (), generator=rng)) << halvings
             for side in (height, width)
         )
         return images[:, :, top : top + CROP, left : left + CROP]
@@ -167,9 +174,9 @@ def own(data: ImageData | StackedData, device: torch.device, progress: Progress,
 
     def write(draft: Path) -> None:
         say(f"autoencoder self: learns from {len(data.train):,} images, once, in about a minute")
-        seen = deal(STEPS).to(device)
+        seen = batch(STEPS).to(device)
         for rate in RATES:
-            net = learnt(inputs, halvings, deal, steps=STEPS, rate=rate, device=device)
+            net = learnt(inputs, halvings, batch, steps=STEPS, rate=rate, device=device)
             with torch.inference_mode():
                 error = (net.decode(net.encode(seen)) - seen).square().mean()
             if error < LEAST * seen.var(0).mean():
@@ -204,7 +211,7 @@ def latent_shape(codec: Codec, spec: str, shape: tuple[int, int, int]) -> tuple[
     return codec.channels, sides[0] // codec.factor, sides[1] // codec.factor
 
 
-def keep(path: Path, spec: str, made: Coded) -> None:
+def save_with_run(path: Path, spec: str, made: Latents) -> None:
     """Write what a run needs of it: the weights of a learnt one, and only where to find those of another; the scale."""
     codec, autoencoder = made.autoencoder.codec, made.autoencoder
     tensors = {"middle": autoencoder.middle.flatten().cpu(), "unit": autoencoder.unit.flatten().cpu()}
@@ -215,8 +222,8 @@ def keep(path: Path, spec: str, made: Coded) -> None:
     write_whole(path, save(tensors, {"facts": json.dumps(facts)}))
 
 
-def read_kept(path: Path, spec: str, device: torch.device) -> Autoencoder:
-    """What `keep` wrote. Raises UserError, naming the file, where it is not whole, or what it is of has changed."""
+def read_saved(path: Path, spec: str, device: torch.device) -> Autoencoder:
+    """What `save_with_run` wrote. Raises UserError, naming the file, where it is not whole or the codec has changed."""
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {}).get("facts", "{}"))

@@ -1,7 +1,7 @@
-"""Choosing what the user did not: networks and numbers for these data, on this machine, in this time, and why.
+"""Choosing what the user did not: networks and numbers for these data, on this machine, in this time; and why.
 
 A choice is a change to the recipe in the form of `--set`, with its reason. What the user set is left alone. Networks
-are chosen by timed steps, and might come out otherwise another time, so what was chosen is kept with the run.
+are chosen by timed steps, which may give another result another time, so what was chosen is kept with the run.
 """
 
 from __future__ import annotations
@@ -14,48 +14,58 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mulligan.runs.build import build_game, pick_device, pick_precision
-from mulligan.runs.plan import images_per_second
-from mulligan.core.recipe import FROM_NOISE, Recipe, typed
-from mulligan.data import Data, Dealt, open_data
-from mulligan.data.points import MIXTURES
+from mulligan.core import registry
+from mulligan.core.recipe import Recipe, typed
+from mulligan.data import Dataset, open_data, reader_of
+from mulligan.engine.device import device_setting, pick_device
 from mulligan.engine.memory import memory_size, peak_memory
+from mulligan.runs.build import build_game
+from mulligan.runs.plan import samples_per_second
 
-SIDE = {"cpu": 64, "mps": 128, "cuda": 256}  # larger images are brought to this: they would be seen too seldom
+TUNED = ("digits",)  # recipes that choices are made for: their networks are of images
+SIDE = {
+    "cpu": 64,
+    "mps": 128,
+    "cuda": 256,
+}  # pixels that the shorter side of larger images is scaled down to
 WIDTHS = (32, 48, 64, 96, 128)  # of G; D has half
-ENOUGH = 300_000  # images that the narrowest want before wider ones are worth their time; wider: as the square
+ENOUGH = 300_000  # samples that the narrowest need before wider ones are worth their time; wider: as the square
 TIMED = 1.0  # seconds of steps that each is timed by
 FASTER = 1.3  # a batch twice as large must be so much faster to be worth half the steps
 STEPS = 10_000  # that no batch may leave fewer of
-CROWDED = 0.5  # share of memory from which nothing larger is tried
+CROWDED = 0.5  # share of memory in use from which nothing larger is tried
 PENALTIES = ("terms.r1.weight", "terms.r2.weight")
 GAMMA = 0.5 / 28**2  # their weight per pixel: what suits 28x28
 RATE = 2e-3 * 28  # learning rate times the side: 2e-3 suits 28x28, and wrecks the deeper networks of 64x64
-OFTEN = 60  # epochs from which augmentation pays: at 35 it cost hand signs, at 60 it cost digits nothing (measured.md)
+OFTEN = 60  # epochs from which augmentation helps: it harmed hand signs at 35, not digits at 60 (measured.md)
 AUGMENT = {"augment": "ada", "augment.operations": "shift,scale,stretch,slide,brightness,contrast"}
 
 
-def inspect(
-    data: str | Path,
-    *,
-    size: int | tuple[int, int] | None = None,
-    labels: bool = False,
-    channels: int | None = None,
-    max_bad: float = 0.10,
-    pairs: bool = False,
-) -> Data:
-    """The data set as training sees it where no recipe is named; arguments and errors are those of `open_data`."""
-    fit = SIDE[pick_device().type]
-    return open_data(data, size=size, labels=labels, channels=channels, max_bad=max_bad, fit=fit, pairs=pairs)
+def fitting(read: Mapping[str, Any], reader: str, device: str) -> dict[str, Any]:
+    """Options of a reader, with a size that can be learnt in the time there is where none is given."""
+    if read.get("size") or "fit" not in registry.readers.defaults(reader):
+        return dict(read)
+    return {**read, "fit": SIDE[pick_device(device).type]}
 
 
-def begin_with(data: str | Path, settings: Mapping[str, Any] | None = None) -> str:
-    """The recipe that choices start from, by the data, and by the task if the user set one."""
-    task = (settings or {}).get("task", FROM_NOISE[0])
+def inspect(data: str | Path, *, read: Mapping[str, Any] | None = None, reader: str = "auto") -> Dataset:
+    """The data set as training sees it where no recipe is named.
+
+    `read` are options of its reader (`mulligan parts reader`); `reader="pairs"` opens it as pairs. Raises UserError as
+    `data.open_data` does.
+    """
+    name = reader_of(data) if reader == "auto" else reader
+    return open_data(data, reader=name, **fitting(read or {}, name, "auto"))
+
+
+def begin_with(reader: str, settings: Mapping[str, Any]) -> str:
+    """The recipe that choices start from: by the task if the user set one that names it, else by the kind of data."""
+    task = settings.get("task")
     name = task.get("name") if isinstance(task, Mapping) else task
-    if name not in FROM_NOISE:
-        return "restyle" if name == "style" else "restore"
-    return "points" if data in MIXTURES else "digits"
+    if name is not None and (recipe := registry.tasks.declared(str(name)).recipe):
+        return recipe
+    (kind, *_) = sorted(registry.readers.declared(reader).kinds or {"image"})
+    return registry.kinds[kind].recipe
 
 
 class Choice(NamedTuple):
@@ -69,11 +79,15 @@ class Choice(NamedTuple):
 
 
 def choose(
-    recipe: Recipe, data: Dealt, *, device: torch.device, seed: int, own: Collection[str] = ()
+    recipe: Recipe, data: Dataset, *, device: str, seed: int, own: Collection[str] = ()
 ) -> tuple[Recipe, list[Choice]]:
-    """The recipe made to fit, and what was changed in it. `own` are the paths that the user set."""
-    if len(data.shape) != 3 or recipe.from_images:  # points need no more than they begin with, restoring not much
+    """The recipe made to fit, and what was changed in it. `own` are the paths that the user set.
+
+    Only `TUNED` recipes are: points need no more than what they begin with, restoration not much.
+    """
+    if recipe.name not in TUNED:
         return recipe, []
+    on = pick_device(device)
     chosen: list[Choice] = []
 
     def free(*paths: str) -> bool:
@@ -90,7 +104,7 @@ def choose(
         candidate = recipe.with_set(settings)
         known = repr(candidate)
         if known not in timed:
-            timed[known] = _images(candidate, data, device, seed)
+            timed[known] = _lasting(candidate, data, device, seed)
         return timed[known]
 
     if penalties := [path for path in PENALTIES if free(path)]:
@@ -98,9 +112,9 @@ def choose(
     if free("optimizer.generator.lr", "optimizer.discriminator.lr"):
         take(_rate(data))
     if free("generator.width", "discriminator.width"):
-        take(_networks(lasts, device))
+        take(_networks(lasts, on))
     if recipe.budget.minutes is not None and free("batch"):
-        take(_batch(recipe.batch, lasts, device))
+        take(_batch(recipe.batch, lasts, on))
     if free("augment"):
         take(_augmentation(lasts() / len(data.train)))
     return dataclasses.replace(recipe, name="auto"), chosen
@@ -111,29 +125,28 @@ def _touches(path: str, mine: str) -> bool:
     return f"{path}.".startswith(f"{mine}.") or f"{mine}.".startswith(f"{path}.")
 
 
-def _images(recipe: Recipe, data: Dealt, device: torch.device, seed: int) -> float:
-    """How many images a recipe's budget lasts for, about; 0 if it finds no memory. Only minutes need timing."""
+def _lasting(recipe: Recipe, data: Dataset, device: str, seed: int) -> float:
+    """How many samples a recipe's budget lasts for, about; 0 if it finds no memory. Only minutes need timing."""
     budget = recipe.budget
-    limits = [budget.images or math.inf, (budget.epochs or math.inf) * len(data.train)]
+    limits = [budget.samples or math.inf, (budget.epochs or math.inf) * len(data.train)]
     if budget.minutes is not None:
-        precision = pick_precision(recipe.precision, device)
         try:
-            game = build_game(recipe, data, seed=seed, device=device, precision=precision)
-            limits.append(60 * budget.minutes * images_per_second(game, TIMED))
+            game = build_game(recipe, data, seed=seed, setting=device_setting(device, recipe.precision))
+            limits.append(60 * budget.minutes * samples_per_second(game, TIMED))
         except torch.OutOfMemoryError:
             return 0.0
     return min(limits)
 
 
-def _penalties(data: Dealt, paths: Collection[str]) -> Choice:
-    """R1 and R2 by the number of pixels: the more share a change of the picture, the smaller the gradient by each."""
+def _penalties(data: Dataset, paths: Collection[str]) -> Choice:
+    """R1 and R2 in proportion to the number of pixels: the more share a change, the smaller the gradient of each."""
     _, height, width = data.shape
     weight = float(f"{GAMMA * height * width:.2g}")
     return Choice(dict.fromkeys(paths, weight), f"in proportion to {height} x {width} pixels")
 
 
-def _rate(data: Dealt) -> Choice:
-    """Smaller steps for larger pictures, whose networks are deeper. Down to zero with the budget, as ever."""
+def _rate(data: Dataset) -> Choice:
+    """Smaller steps for larger pictures, whose networks are deeper. They decay to zero with the budget."""
     side = min(data.shape[1:])
     rate = f"cosine({min(2e-3, RATE / side):.2g}, 0)"
     settings = {f"optimizer.{player}.lr": rate for player in ("generator", "discriminator")}
@@ -145,7 +158,7 @@ def _crowded(device: torch.device) -> bool:
 
 
 def _networks(lasts: Callable[[dict[str, Any]], float], device: torch.device) -> Choice:
-    """The widest that are shown enough images in the time: wide ones make more of each, and see fewer."""
+    """The widest that see enough samples in the time: wide ones learn more from each, and see fewer."""
     chosen: dict[str, Any] = {}
     why = ""
     for width in WIDTHS:
@@ -153,16 +166,16 @@ def _networks(lasts: Callable[[dict[str, Any]], float], device: torch.device) ->
             why += f"; width {width} might not fit into memory"
             break
         settings = {"generator.width": width, "discriminator.width": width // 2}
-        images, wanted = lasts(settings), ENOUGH * (width / WIDTHS[0]) ** 2
-        if chosen and images < wanted:
-            why += f"; width {width} would be shown {_about(images)} of the {_about(wanted)} that it wants"
+        samples, wanted = lasts(settings), ENOUGH * (width / WIDTHS[0]) ** 2
+        if chosen and samples < wanted:
+            why += f"; width {width} would see {_about(samples)} of the {_about(wanted)} that it needs"
             break
-        chosen, why = settings, f"the budget is {_about(images)} images"
+        chosen, why = settings, f"the budget is {_about(samples)} images"
     return Choice(chosen, why)
 
 
 def _batch(batch: int, lasts: Callable[[dict[str, Any]], float], device: torch.device) -> Choice:
-    """As large as makes the device much faster, and no larger: images are worth more in more steps."""
+    """As large as makes the device much faster, and no larger: samples teach more in more steps."""
     images = lasts({})
     if not images:
         while not images and batch > 1:
@@ -172,7 +185,7 @@ def _batch(batch: int, lasts: Callable[[dict[str, Any]], float], device: torch.d
     while not _crowded(device):
         more = lasts({"batch": 2 * batch})
         if more < FASTER * images:
-            return Choice({"batch": batch}, f"{2 * batch} would be but {more / images:.2g} times as fast")
+            return Choice({"batch": batch}, f"{2 * batch} would be only {more / images:.2g} times as fast")
         if more < STEPS * 2 * batch:
             return Choice({"batch": batch}, f"{2 * batch} would leave {_about(more / 2 / batch)} steps")
         batch, images = 2 * batch, more
@@ -185,7 +198,7 @@ def _about(count: float) -> str:
 
 
 def _augmentation(epochs: float) -> Choice:
-    """Adaptive where D would else go by heart; without the operations that would show in what is generated."""
+    """Adaptive where D would otherwise memorise; without the operations that would show in the samples."""
     if epochs < OFTEN:
-        return Choice({"augment": "none"}, f"each image is shown {epochs:.1f} times: not by heart yet")
-    return Choice(AUGMENT, f"each image is shown {epochs:,.0f} times")
+        return Choice({"augment": "none"}, f"each image is seen {epochs:.1f} times: too few to memorise")
+    return Choice(AUGMENT, f"each image is seen {epochs:,.0f} times")

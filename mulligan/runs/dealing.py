@@ -1,114 +1,60 @@
-"""Dealing what G is shown with what it is to make of it, and comparing the two."""
+"""Batches of a data set, as a task has them: float samples and what the generator is told, on the device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mulligan.core.batch import Batch, to_float, to_uint8
-from mulligan.core.seeding import endless_order, mix
-from mulligan.data import Data
-from mulligan.data.unpaired import UnpairedData
-from mulligan.metrics.features.net import FeatureNet
-from mulligan.metrics.pictures import maps_apart
+from mulligan.core.batch import Batch
+from mulligan.core.seeding import mix
+from mulligan.data import Dataset
 from mulligan.tasks.generation import Task
 
-FEWEST = 8  # held-out images; of data with fewer, images of training stand in
+Vary = Callable[[Tensor, torch.Generator], Tensor]  # (B, *shape) and an rng of its device -> the same, varied
 
 
-Vary = Callable[[Tensor, torch.Generator], Tensor]  # (B, C, H, W) in [-1, 1], dice -> the same, in another way
+class Dealer:
+    """Batches by position: the same position gives the same batch, so that nothing has to be remembered.
 
-
-class PairDealer:
-    """Batches (what is wanted, what is shown) on the device. All dice are a function of position.
-
-    Training pictures go through `vary` first, those of a pair alike. Held-out ones are corrupted in the same way
-    always, so that looks compare. They come in blocks whose corruption depends on where they begin: ask for the same
-    blocks to see the same pictures.
+    Training samples go through `vary` first, together with the fields of the condition that lie along them. Held-out
+    ones are always the same, corrupted in the same way, so that evaluations compare: ask for the same blocks to get
+    the same samples.
     """
 
-    def __init__(self, task: Task, data: Data, device: torch.device, seed: int, vary: Vary | None = None) -> None:
-        self.task, self.data, self.device, self.seed, self.vary = task, data, device, seed, vary
-        apart = data.heldout if len(data.heldout) >= FEWEST else data.train
-        self.apart = np.random.default_rng(0).permutation(apart)  # the first few are of all classes
+    def __init__(self, task: Task, data: Dataset, device: torch.device, seed: int, vary: Vary | None = None) -> None:
+        self.task, self.sample, self.device, self.seed, self.vary = task, data.sample, device, seed, vary
+        self.along = [field.name for field in task.condition if field.along and not task.corrupt]
 
     def train(self, position: int, count: int) -> Batch:
-        """The images at `position` of the endless order."""
-        rows = self.data.train[endless_order(len(self.data.train), self.seed, position, count)]
-        return self._deal(rows, mix("corrupt", self.seed, position), self.vary)
+        """The samples at `position` of the endless order."""
+        batch = self._batch(self.task.order.train(self.seed, position, count))
+        if self.vary:
+            batch = self._varied(batch, torch.Generator(self.device).manual_seed(mix("vary", self.seed, position)))
+        return self._corrupted(batch, mix("corrupt", self.seed, position))
 
     def heldout(self, count: int, start: int | None = None) -> Batch:
-        """Held-out images from `start` on, again from the first after the last."""
-        start = start or 0
-        rows = self.apart[np.arange(start, start + count) % len(self.apart)]
-        return self._deal(rows, mix("corrupt held-out", start))
+        """Held-out samples from `start` on. Without a `start` for a probe: at most `count`, as in training."""
+        return self._corrupted(self._batch(self.task.order.heldout(count, start)), mix("corrupt held-out", start or 0))
 
-    def _deal(self, rows: np.ndarray, seed: int, vary: Vary | None = None) -> Batch:
-        dice = torch.Generator(self.device).manual_seed(seed)
-        pictures = [
-            to_float(each.to(self.device, non_blocking=True)) for each in self.task.batch(rows) if each is not None
-        ]
-        if vary:
-            pictures = list(vary(torch.cat(pictures, 1), dice).split(self.data.shape[0], 1))
-        real = pictures[0]
-        return Batch(real, self.task.corrupt(real, dice) if self.task.corrupt else pictures[1])
+    def _batch(self, rows: np.ndarray) -> Batch:
+        records, cond = self.task.batch(rows)
+        return Batch(self.sample.to_net(records.to(self.device, non_blocking=True)), cond.to(self.device))
 
+    def _varied(self, batch: Batch, rng: torch.Generator) -> Batch:
+        """Fields that go with their sample are varied as it is; those of another data set by themselves."""
+        assert self.vary
+        parts = [batch.real, *(batch.cond[name] for name in self.along)]
+        if self.task.condition.paired:
+            varied = self.vary(torch.cat(parts, 1), rng).split([part.shape[1] for part in parts], 1)
+        else:
+            varied = [self.vary(part, rng) for part in parts]
+        return Batch(varied[0], batch.cond.changed(**dict(zip(self.along, varied[1:], strict=True))))
 
-class UnpairedDealer:
-    """Batches of two sets of images of which none go together; where there are two ways, by turns to b and to a.
-
-    Two in a row have the same images of a and b, once this way and once that, as in Zhu 2017. Each set has an endless
-    order of its own. Training pictures go through `vary` first.
-    """
-
-    def __init__(
-        self, task: Task, data: UnpairedData, device: torch.device, seed: int, vary: Vary | None = None
-    ) -> None:
-        assert task.shown
-        self.task, self.data, self.device, self.seed, self.vary = task, data, device, seed, vary
-        self.ways = 2 if task.shown.sides else 1
-        both = (data.a, data.b)
-        apart = (side.heldout if len(side.heldout) >= FEWEST else side.train for side in both)
-        self.apart = [np.random.default_rng(0).permutation(rows) for rows in apart]
-
-    def train(self, position: int, count: int) -> Batch:
-        """The images at `position` of the endless orders."""
-        turns = np.arange(position, position + count)
-        at = turns // self.ways
-        rows = [
-            side.train[endless_order(len(side.train), mix("side", self.seed, which), at[0], len(set(at)))][at - at[0]]
-            for which, side in enumerate((self.data.a, self.data.b))
-        ]
-        batch = self._deal(rows, turns % self.ways)
-        if not self.vary:
+    def _corrupted(self, batch: Batch, seed: int) -> Batch:
+        if not self.task.corrupt:
             return batch
-        dice = torch.Generator(self.device).manual_seed(mix("vary", self.seed, position))
-        assert batch.cond is not None
-        shown, side = batch.cond.split((self.data.shape[0], self.ways - 1), 1)
-        return Batch(self.vary(batch.real, dice), torch.cat([self.vary(shown, dice), side], 1))
-
-    def heldout(self, count: int, start: int | None = None) -> Batch:
-        """Held-out images from `start` on, over and over, all to b; without `start` both ways, as in training."""
-        turns = np.arange(count) + (start or 0)
-        at = turns if start is not None else turns // self.ways
-        return self._deal(
-            [rows[at % len(rows)] for rows in self.apart], turns % self.ways if start is None else 0 * turns
-        )
-
-    def _deal(self, rows: list[np.ndarray], sides: np.ndarray) -> Batch:
-        real, cond = self.task.batch(np.stack([*rows, sides], 1))
-        assert cond is not None
-        return Batch(to_float(real.to(self.device, non_blocking=True)), cond.to(self.device))
-
-
-def dealer(
-    task: Task, data: Data, device: torch.device, seed: int, vary: Vary | None = None
-) -> PairDealer | UnpairedDealer:
-    """Who deals what G is shown, where it is."""
-    if task.shown and task.shown.unpaired:
-        assert isinstance(data, UnpairedData)
-        return UnpairedDealer(task, data, device, seed, vary)
-    return PairDealer(task, data, device, seed, vary)
+        rng = torch.Generator(self.device).manual_seed(seed)
+        return Batch(batch.real, self.task.corrupt(batch.real, rng))

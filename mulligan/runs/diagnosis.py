@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mulligan.runs.build import load_parts
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Recipe
-from mulligan.core.run import RunFolder, read_json
+from mulligan.core.run import RunFolder
 from mulligan.engine.detectors import DETECTORS, history_of
 from mulligan.engine.guard import remedied
 from mulligan.engine.remedies import REMEDIES
+from mulligan.runs.parts import bring, load_parts
 
 
 def diagnose(path: str | Path) -> dict[str, Any]:
@@ -24,13 +24,15 @@ def diagnose(path: str | Path) -> dict[str, Any]:
     run = RunFolder(path)
     if not run.path.is_dir():
         raise UserError(f"{run.path}: no such run folder")
-    described = read_json(run.run)
-    recipe = Recipe.read(read_json(run.recipe), where=str(run.recipe))
-    summary = read_json(run.summary) if run.summary.exists() else {"status": "running", "why": ""}
+    described = run.describe()
+    bring(described["parts"], str(run.path))
+    recipe = Recipe.read(run.read(run.recipe), where=str(run.recipe))
+    summary = run.read(run.summary) if run.summary.exists() else {"status": "running", "why": ""}
     rows = list(run.rows())
     rewinds = [row for row in rows if row["kind"] == "event" and row["what"] == "rewound"]
     now = remedied(recipe, rewinds)
-    history = history_of(rows, summary.get("budget_images", described["budget_images"]))
+    noun = described["data"]["noun"]
+    history = history_of(rows, summary.get("budget_samples", described["budget_samples"]), noun=noun)
     findings = []
     for found in DETECTORS.values():
         if not (why := found.says(history)):
@@ -42,13 +44,14 @@ def diagnose(path: str | Path) -> dict[str, Any]:
         findings.append({"name": found.name, "why": why, "grave": found.grave, "hint": found.hint, "remedies": cures})
     return {
         "run": str(run.path),
+        "noun": noun,
         "status": summary["status"],
         "why": summary["why"],
-        "images": rows[-1]["images"] if rows else 0,
+        "samples": rows[-1]["samples"] if rows else 0,
         "guard": described["asked"].get("guard", "off"),
         "findings": findings,
         "rewinds": [
-            {key: row[key] for key in ("images", "to", "finding", "evidence", "remedy", "settings")} for row in rewinds
+            {key: row[key] for key in ("samples", "to", "finding", "evidence", "remedy", "settings")} for row in rewinds
         ],
-        "best": summary.get("best_images"),
+        "best": summary.get("best_samples"),
     }

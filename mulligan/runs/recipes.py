@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mulligan.runs.build import load_parts
 from mulligan.core import registry
 from mulligan.core.recipe import Recipe
+from mulligan.runs.parts import load_parts
 
 ABOUT = ("name", "about", "paper", "parent")  # what is said of a recipe, and changes nothing
 
@@ -23,16 +23,16 @@ def _words(recipe: Recipe) -> str:
     return " ".join(f"{what} {how}" for what, how in describe(recipe)).lower()
 
 
-def compare(a: Recipe, b: Recipe) -> list[tuple[str, str, str]]:
+def differences(a: Recipe, b: Recipe) -> list[tuple[str, str, str]]:
     """(what, in a, in b) for all that differs: of parts of one name their options, of others the whole."""
-    return list(_differences("", *({k: v for k, v in each.as_json().items() if k not in ABOUT} for each in (a, b))))
+    return list(_differing("", *({k: v for k, v in each.as_json().items() if k not in ABOUT} for each in (a, b))))
 
 
-def _differences(path: str, a: Any, b: Any) -> Iterator[tuple[str, str, str]]:
+def _differing(path: str, a: Any, b: Any) -> Iterator[tuple[str, str, str]]:
     alike = isinstance(a, dict) and isinstance(b, dict) and a.get("name") == b.get("name") and "shape" not in a
     if alike:
         for key in dict.fromkeys([*a, *b]):
-            yield from _differences(f"{path}.{key}".removeprefix("."), a.get(key), b.get(key))
+            yield from _differing(f"{path}.{key}".removeprefix("."), a.get(key), b.get(key))
     elif a != b:
         yield path, _said(a), _said(b)
 
@@ -74,7 +74,7 @@ def _spelled(options: dict[str, Any]) -> str:
     for name, value in options.items():
         match value:
             case {"shape": shape, "start": start, "end": end, **rest}:
-                value = f"{shape}({', '.join(f'{v:g}' for v in (start, end, rest.get('images')) if v is not None)})"
+                value = f"{shape}({', '.join(f'{v:g}' for v in (start, end, rest.get('samples')) if v is not None)})"
             case float():
                 value = float(f"{value:.12g}")  # 2e-4 * 12 is 0.0024 to a reader
             case None:

@@ -8,25 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mulligan.runs.autoencoder import read_kept
-from mulligan.runs.build import build_networks, load_parts, pick_device
+from mulligan.core import registry
+from mulligan.core.condition import Condition, ConditionSpec
+from mulligan.core.errors import UserError
+from mulligan.core.network import Generator
+from mulligan.core.recipe import Recipe
+from mulligan.core.run import RunFolder
+from mulligan.core.sample import Sample, read_sample
+from mulligan.core.seeding import mix
+from mulligan.data import Dataset, open_data
+from mulligan.engine import checkpoint
+from mulligan.engine.device import device_setting
+from mulligan.engine.sampling import ClassConditions, draw
+from mulligan.kinds.image import ImageSample
 from mulligan.measure.evaluation import judged
 from mulligan.measure.fakes import Blocks, Fakes
-from mulligan.measure.paired import Compared
-from mulligan.runs.dealing import PairDealer, UnpairedDealer, dealer
-from mulligan.core import registry
-from mulligan.core.batch import Shown
-from mulligan.core.errors import UserError
-from mulligan.core.recipe import Recipe
-from mulligan.core.run import RunFolder, read_json
-from mulligan.core.seeding import mix
-from mulligan.data import Data, open_data
-from mulligan.engine import checkpoint
+from mulligan.measure.paired import PairedReference
 from mulligan.models.decoded import Decoded
-from mulligan.kinds.pictures import save_images
-from mulligan.engine.sampling import draw
+from mulligan.runs.autoencoder import read_saved
+from mulligan.runs.build import build_networks
+from mulligan.runs.dealing import Dealer
+from mulligan.runs.parts import bring
 
 
 class Run:
@@ -36,34 +40,52 @@ class Run:
     """
 
     def __init__(self, path: str | Path, *, device: str = "auto", which: str = "best") -> None:
-        load_parts()
         self.folder = RunFolder(path)
         self.path = self.folder.path
         if not self.path.is_dir():
             raise UserError(f"{self.path}: no such run folder")
-        self.description = read_json(self.folder.run)
-        self.recipe = Recipe.read(read_json(self.folder.recipe), where=str(self.folder.recipe))
-        self.device = pick_device(device)
+        self.description = self.folder.describe()
+        bring(self.description["parts"], self.path)
+        self.recipe = Recipe.read(self.folder.read(self.folder.recipe), where=str(self.folder.recipe))
+        self.setting = device_setting(device, "fp32")
+        self.device = self.setting.device
         self.which = which
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}: {self.recipe.name} on {self.description['data']['name']})"
 
     @property
     def summary(self) -> dict[str, Any]:
-        return read_json(self.folder.summary)
+        return self.folder.read(self.folder.summary)
+
+    @functools.cached_property
+    def sample_kind(self) -> Sample:
+        """What one sample is."""
+        return read_sample(self.description["data"]["sample"])
+
+    @functools.cached_property
+    def condition(self) -> ConditionSpec:
+        """What the generator is told."""
+        return ConditionSpec.read(self.description["condition"])
 
     @property
     def classes(self) -> list[str]:
         """Names of the classes that G is told; [] where it is told none."""
-        return self.description["data"]["classes"] if self.description["by_class"] else []
+        return self.description["data"]["classes"] if "class" in self.condition else []
 
     @property
-    def shown(self) -> Shown | None:
-        """The image that G makes its own from, if it does."""
-        told = self.description.get("shown")
-        return Shown(**told) if told else None
+    def class_counts(self) -> list[int]:
+        """How often the training data have each of these classes."""
+        return self.description["data"]["class_counts"] if self.classes else []
+
+    @property
+    def from_images(self) -> bool:
+        """Whether the generator makes images from images."""
+        return "image" in self.condition
 
     @functools.cached_property
     def checkpoint(self) -> checkpoint.Checkpoint:
-        """The best checkpoint, or the last where none was judged yet or `which` is "last"."""
+        """The best checkpoint, or the last where none was evaluated yet or `which` is "last"."""
         best = self.folder.checkpoints / f"{checkpoint.BEST}.safetensors"
         if self.which == "best" and best.exists():
             return checkpoint.read(best)
@@ -73,11 +95,11 @@ class Run:
         return last
 
     @functools.cached_property
-    def G(self) -> nn.Module:
-        """The moving average of the generator, ready to sample: `G(z, cond)` -> images in [-1, 1]."""
-        behind = self.description.get("autoencoder")  # what it was played behind, and the shape that G knows
-        shape = tuple((behind or self.description["data"])["shape"])
-        G, _ = build_networks(self.recipe, shape, len(self.classes), self.device, self.shown)
+    def G(self) -> Generator:
+        """The moving average of the generator, ready to sample: `G(z, cond)` -> samples as networks see them."""
+        latents = self.description.get("autoencoder")  # of a run on latents: what it is, and their shape
+        sample = ImageSample(shape=tuple(latents["shape"])) if latents else self.sample_kind
+        G, _ = build_networks(self.recipe, sample, self.condition, self.setting)
         try:
             G.load_state_dict(checkpoint.unflatten("ema", self.checkpoint.tensors))
         except RuntimeError as error:
@@ -85,10 +107,10 @@ class Run:
                 f"{self.folder.checkpoints}: its weights do not fit {self.folder.recipe}: {error}"
             ) from None
         G.eval().requires_grad_(False)
-        if not behind:
+        if not latents:
             return G
         spec = self.description["asked"]["data"]["autoencoder"]
-        return Decoded(G, read_kept(self.folder.autoencoder, spec, self.device))
+        return Decoded(G, read_saved(self.folder.autoencoder, spec, self.device))
 
     def class_id(self, name: str | int | None) -> int | None:
         """A class by its name or its number."""
@@ -107,19 +129,19 @@ class Run:
         seed: int = 0,
         class_: str | int | None = None,
         truncation: float = 1.0,
-        held: Compared | None = None,
-    ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Blocks of samples as they are made: uint8 (b, C, *space), and their class ids or None.
+        reference: PairedReference | None = None,
+    ) -> Iterator[tuple[Tensor, Condition]]:
+        """Blocks of samples as they are made: records (b, ...), and what the generator was told of them.
 
         Where G makes images from others, these are held-out ones of its data, which have to be there.
         """
         if n < 1:
             raise UserError(f"-n {n}: at least 1")
-        counts = self.description["data"]["class_counts"] if self.classes else ()
-        held = held or (Compared(self.pairs.heldout) if self.shown else None)
+        wanted = self.class_id(class_)
+        reference = reference or (PairedReference(self.dealer.heldout) if self.from_images else None)
         return draw(
-            self.G, n, seed=seed, class_counts=counts, wanted=self.class_id(class_), truncation=truncation,
-            shown=held and held.shown, device=self.device,
+            self.G, self.sample_kind, n, seed=seed, truncation=truncation, device=self.device,
+            conditions=reference.conditions if reference else ClassConditions(seed, self.class_counts, wanted),
         )  # fmt: skip
 
     def sample(
@@ -131,57 +153,70 @@ class Run:
         truncation: float = 1.0,
         out: str | Path | None = None,
     ) -> Tensor:
-        """`n` samples, uint8 (n, C, *space); also written to `out` (.png grid, .npz, or a folder) if given.
+        """`n` samples as records, of images uint8 (n, C, H, W); also written to `out` if given, by its suffix.
 
-        Sample i of a seed is the same picture whatever `n` is.
+        Sample i of a seed is the same whatever `n` is.
         """
         blocks = list(self.draw(n, seed=seed, class_=class_, truncation=truncation))
-        images = torch.cat([images for images, _ in blocks])
+        records = torch.cat([made for made, _ in blocks])
         if out is not None:
-            labels = torch.cat([ids for _, ids in blocks]) if self.classes else None
-            save_images(Path(out), images, labels)
-        return images
+            labels = torch.cat([cond["class"] for _, cond in blocks]) if self.classes else None
+            self.sample_kind.save(Path(out), records, labels)
+        return records
 
-    def open_data(self) -> Data:
+    def open_data(self) -> Dataset:
         """The data set that the run was trained on, refused if it has changed since."""
-        asked = {name: value for name, value in self.description["asked"]["data"].items() if name != "autoencoder"}
-        data = open_data(asked.pop("spec"), **asked)
+        asked = self.description["asked"]["data"]
+        data = open_data(asked["spec"], reader=asked["reader"], **asked["options"])
         if data.fingerprint != self.description["data"]["fingerprint"]:
-            raise UserError(
-                f"{self.description['data']['spec']}: its images have changed since {self.path} was trained"
-            )
+            raise UserError(f"{self.description['data']['spec']}: its data have changed since {self.path} was trained")
         return data
 
     @functools.cached_property
-    def pairs(self) -> PairDealer | UnpairedDealer:
-        """Images of its data as G is shown them, and as they are."""
+    def dealer(self) -> Dealer:
+        """Batches of its data, as it was trained on them."""
         data = self.open_data()
         task = self.recipe.task.build(registry.tasks, data)
-        return dealer(task, data, self.device, self.description["seed"])
+        return Dealer(task, data, self.device, self.description["seed"])
 
     def fakes(self) -> Fakes:
-        """Samples of it, to be judged; where they are made from held-out images, also beside these."""
-        held = Compared(self.pairs.heldout, not self.shown.unpaired) if self.shown else None
+        """Samples of it, to be judged; where they are made from held-out images, also by what they were to be."""
+        reference = PairedReference(self.dealer.heldout, self.condition.paired) if self.from_images else None
 
         def blocks(count: int, seed: int) -> Blocks:
-            made = self.draw(count, seed=mix("judge", seed), held=held)
-            return held.watch(made) if held else made
+            made = self.draw(count, seed=mix("judge", seed), reference=reference)
+            return reference.compared(made) if reference else made
 
         return Fakes(
-            name=f"{self.path.name} after {self.checkpoint.state['images']:,} images",
-            shape=tuple(self.description["data"]["shape"]),
+            name=f"{self.path.name} after {self.checkpoint.state['samples']:,} {self.sample_kind.noun}",
+            sample=self.sample_kind,
             classes=self.classes,
             count=None,
             draw=blocks,
             trained_on=self.open_data(),
-            **({"task": self.recipe.task.name if held.paired else "", "beside": held.near} if held else {}),
+            task=self.recipe.task.name if reference and reference.paired else "",
+            similarity=reference.similarity if reference else dict,
         )
 
     def evaluate(
         self, *, features: str = "auto", split: str = "heldout", samples: int | None = None, seed: int = 0
     ) -> dict[str, Any]:
-        """Measure samples against the real images of its data (`evaluation.judged`)."""
+        """Measure samples against the real ones of its data (`measure.evaluation.judged`)."""
         return judged(
             self.fakes(), self.open_data(), features=features, split=split, samples=samples, seed=seed,
             device=self.device,
         )  # fmt: skip
+
+
+def sample(
+    run: str | Path | Run,
+    n: int = 64,
+    *,
+    seed: int = 0,
+    class_: str | int | None = None,
+    truncation: float = 1.0,
+    out: str | Path | None = None,
+) -> Tensor:
+    """`Run.sample` of a run, or of the run in a folder."""
+    run = run if isinstance(run, Run) else Run(run)
+    return run.sample(n, seed=seed, class_=class_, truncation=truncation, out=out)

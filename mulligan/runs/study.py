@@ -15,20 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mulligan.runs.run import Run
-from mulligan.augment.operations import Dice, augment
+from mulligan.augment.operations import SampleRng, augment
 from mulligan.core.batch import to_float
 from mulligan.core.errors import UserError
+from mulligan.core.registry import readers
 from mulligan.core.run import read_json, write_json
+from mulligan.core.sample import refuse_other_kind
 from mulligan.core.seeding import endless_order, mix
-from mulligan.data import Data, ImageData, open_data
-from mulligan.metrics.classifier import BATCH, answers, fitted
+from mulligan.data import Dataset, open_data, reader_of
+from mulligan.metrics.classifier import BATCH, fitted, outputs
 from mulligan.metrics.copying import hash_of
 from mulligan.metrics.features.net import stamp_of
 from mulligan.metrics.gains import gain
-from mulligan.metrics.pairs import nearest
-from mulligan.kinds.pictures import save_images
+from mulligan.metrics.pairwise import nearest
 from mulligan.report.progress import ProgressLine
+from mulligan.runs.run import Run
 
 RATIOS = (0.5, 1.0, 2.0, 5.0)
 ORDINARY = ("shift", "scale", "stretch", "slide")  # augmentation that keeps the class of nearly anything
@@ -102,6 +103,7 @@ def study(
         raise UserError(f"--seeds {seeds}: at least 2, or a gain could not be told from luck")
     if not ratios or min(ratios) <= 0:
         raise UserError(f"--ratios {', '.join(map(str, ratios))}: synthetic images for each real one, above 0")
+    refuse_other_kind("study", {"image"}, run.sample_kind)
     if not run.classes:
         raise UserError(f"{run.path}: was trained without classes; samples without labels teach a classifier nothing")
     if write is not None and Path(write).exists():
@@ -121,7 +123,7 @@ def study(
             f"at most {MOST_SAMPLES / SPARE / len(real.train):.2g} for {len(real.train):,} real images"
         )
     protocol = {
-        "model": f"{run.path.name} after {run.checkpoint.state['images']:,} images",
+        "model": f"{run.path.name} after {run.checkpoint.state['samples']:,} images",
         "weights": stamp_of(run.G),
         "data": real.name,
         "data_fingerprint": real.fingerprint,
@@ -135,7 +137,7 @@ def study(
         "augmentation": f"{', '.join(ORDINARY)}, each with p={STRENGTH:g}",
     }
     ledger = Ledger(run.path / "studies", protocol)
-    shown, labels = judged_on.images(tests), judged_on.label_of(tests)
+    images, labels = judged_on.records(tests), judged_on.label_of(tests)
     arms = arms_of(sorted(ratios))
     right: dict[str, list[np.ndarray]] = {arm.name: [] for arm in arms}
     with ProgressLine((len(arms) * seeds + 1) * steps * BATCH, quiet=quiet) as line:
@@ -144,9 +146,9 @@ def study(
             line.update(done * steps * BATCH)
             found = ledger.known(arm, seed, len(tests))
             if found is None:
-                deal = _dealer(arm, real, pool, seed)
-                net = fitted(real.shape, len(real.classes), deal, steps=steps, seed=seed, device=run.device)
-                found = (answers(net, shown, run.device).argmax(1) == labels).numpy()
+                batch = _batches(arm, real, pool, seed)
+                net = fitted(real.shape, len(real.classes), batch, steps=steps, seed=seed, device=run.device)
+                found = (outputs(net, images, run.device).argmax(1) == labels).numpy()
                 ledger.keep(arm, seed, found)
             right[arm.name].append(found)
     result = {
@@ -160,14 +162,18 @@ def study(
     return result
 
 
-def _like(own: Data, spec: str | Path) -> Data:
+def _like(own: Dataset, spec: str | Path) -> Dataset:
     """Other data, read as the run's own were."""
     channels, height, width = own.shape
-    return open_data(spec, size=(height, width), channels=channels)
+    known = readers.defaults(reader_of(spec))
+    options = {"size": (height, width), "channels": channels}
+    data = open_data(spec, **{name: value for name, value in options.items() if name in known})
+    refuse_other_kind("study", {"image"}, data.sample)
+    return data
 
 
-def _labelled(data: Data, run: Run) -> ImageData:
-    if not isinstance(data, ImageData) or data.labels is None:
+def _labelled(data: Dataset, run: Run) -> Dataset:
+    if data.labels is None:
         raise UserError(f"{data.name}: has no labels; give sub-folders of images by class, or an .npz with labels")
     if data.classes != run.classes:
         other = sorted(set(data.classes) ^ set(run.classes)) or data.classes
@@ -175,7 +181,7 @@ def _labelled(data: Data, run: Run) -> ImageData:
     return data
 
 
-def _tests(own: Data, real: ImageData, judged_on: ImageData) -> tuple[np.ndarray, list[str]]:
+def _tests(own: Dataset, real: Dataset, judged_on: Dataset) -> tuple[np.ndarray, list[str]]:
     """Images to test on, without those that the model or the classifiers learnt from; and what is to be said of it."""
     notes = []
     if own.fingerprint != real.fingerprint:
@@ -185,15 +191,15 @@ def _tests(own: Data, real: ImageData, judged_on: ImageData) -> tuple[np.ndarray
         tests = np.sort(np.concatenate([judged_on.train, judged_on.heldout]))
     tests = tests[np.linspace(0, len(tests) - 1, min(len(tests), MOST_TESTED)).astype(np.int64)]
     learnt = {data.fingerprint: data for data in (own, real)}.values()
-    seen = {hash_of(image) for data in learnt for block in _blocks(data, data.train) for image in block}
-    fresh = np.array([hash_of(image) not in seen for block in _blocks(judged_on, tests) for image in block], bool)
-    if known := int((~fresh).sum()):
-        notes.append(f"{known:,} of {len(tests):,} test images were left out: they are among those learnt from")
+    known = {hash_of(image) for data in learnt for block in _blocks(data, data.train) for image in block}
+    fresh = np.array([hash_of(image) not in known for block in _blocks(judged_on, tests) for image in block], bool)
+    if copies := int((~fresh).sum()):
+        notes.append(f"{copies:,} of {len(tests):,} test images were left out: they are among those learnt from")
     return tests[fresh], notes
 
 
-def _blocks(data: Data, indices: np.ndarray) -> Iterator[Tensor]:
-    return (data.images(indices[start : start + 500]) for start in range(0, len(indices), 500))
+def _blocks(data: Dataset, indices: np.ndarray) -> Iterator[Tensor]:
+    return (data.records(indices[start : start + 500]) for start in range(0, len(indices), 500))
 
 
 class Ledger:
@@ -223,27 +229,29 @@ class Pool(NamedTuple):
     near: Tensor  # (M,) bool: by its features they lie where real images of that class do, see `_near`
 
 
-def _pool(run: Run, real: ImageData, count: int, steps: int) -> Pool:
+def _pool(run: Run, real: Dataset, count: int, steps: int) -> Pool:
     blocks = list(run.draw(count, seed=mix("study")))
-    images, labels = torch.cat([made for made, _ in blocks]), torch.cat([ids for _, ids in blocks])
-    of_real = _dealer(Arm("", augmented=True), real, None, mix("filter"))
+    images, labels = torch.cat([made for made, _ in blocks]), torch.cat([cond["class"] for _, cond in blocks])
+    of_real = _batches(Arm("", augmented=True), real, None, mix("filter"))
     net = fitted(real.shape, len(real.classes), of_real, steps=steps, seed=mix("filter"), device=run.device)
-    right = answers(net, images, run.device).argmax(1) == labels
+    right = outputs(net, images, run.device).argmax(1) == labels
     near = torch.ones_like(right)
     for each in labels.unique().tolist():
         mine, rows = labels == each, real.train[real.labels[real.train] == each]
         if len(rows) > NEIGHBOURS:
-            near[mine] = _near(*(answers(net.features, some, run.device) for some in (images[mine], real.images(rows))))
+            near[mine] = _near(
+                *(outputs(net.features, some, run.device) for some in (images[mine], real.records(rows)))
+            )
     return Pool(images, labels, right, near)
 
 
 def _near(samples: Tensor, real: Tensor) -> Tensor:
     """(N,) bool: no farther from a real one than nine of ten real ones are from their third neighbour."""
-    apart = nearest(real, real, NEIGHBOURS + 1)[0][:, -1]  # the first is itself
-    return nearest(samples, real)[0][:, 0] <= apart.quantile(0.9)
+    distances = nearest(real, real, NEIGHBOURS + 1)[0][:, -1]  # the first is itself
+    return nearest(samples, real)[0][:, 0] <= distances.quantile(0.9)
 
 
-def _synthetic(arm: Arm, real: ImageData, pool: Pool | None) -> Tensor:
+def _synthetic(arm: Arm, real: Dataset, pool: Pool | None) -> Tensor:
     """Which samples are in an arm's mix: (M,) indices into the pool."""
     if pool is None:
         return torch.empty(0, dtype=torch.int64)
@@ -251,23 +259,23 @@ def _synthetic(arm: Arm, real: ImageData, pool: Pool | None) -> Tensor:
     return fit[: round(arm.ratio * len(real.train))]
 
 
-def _dealer(arm: Arm, real: ImageData, pool: Pool | None, seed: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+def _batches(arm: Arm, real: Dataset, pool: Pool | None, seed: int) -> Callable[[int], tuple[Tensor, Tensor]]:
     """Batches of an arm's mix, in endless shuffled epochs."""
     train = real.train if arm.real else real.train[:0]
     made = _synthetic(arm, real, pool)
 
-    def deal(step: int) -> tuple[Tensor, Tensor]:
+    def batch(step: int) -> tuple[Tensor, Tensor]:
         order = endless_order(len(train) + len(made), seed, step * BATCH, BATCH)
         known, new = train[order[order < len(train)]], made[order[order >= len(train)] - len(train)]
         labels = [torch.from_numpy(real.labels[known])] + ([pool.labels[new]] if pool else [])
-        images = [real.images(known)] + ([pool.images[new]] if pool else [])
-        shown = to_float(torch.cat(images))
+        images = [real.records(known)] + ([pool.images[new]] if pool else [])
+        inputs = to_float(torch.cat(images))
         if arm.augmented:
-            dice = Dice(mix("study", seed, step), STRENGTH, len(shown), len(shown), shown.device)
-            shown = augment(shown, ORDINARY, dice)
-        return shown, torch.cat(labels)
+            rng = SampleRng(mix("study", seed, step), STRENGTH, len(inputs), len(inputs), inputs.device)
+            inputs = augment(inputs, ORDINARY, rng)
+        return inputs, torch.cat(labels)
 
-    return deal
+    return batch
 
 
 def _compared(
@@ -294,12 +302,12 @@ def _compared(
     return result
 
 
-def _write(out: Path, arm: Arm, real: ImageData, pool: Pool, result: dict[str, Any]) -> None:
+def _write(out: Path, arm: Arm, real: Dataset, pool: Pool, result: dict[str, Any]) -> None:
     """The mix as pictures in a folder per class, with what it was found to be worth."""
     made = _synthetic(arm, real, pool)
     images = torch.cat([*_blocks(real, real.train), pool.images[made]])
     labels = torch.cat([torch.from_numpy(real.labels[real.train]), pool.labels[made]])
-    save_images(out, images, labels)
+    real.sample.save(out, images, labels)
     write_json(
         out / "manifest.json",
         {"mix": arm.name, "real": len(real.train), "synthetic": len(made), "classes": real.classes, **result},

@@ -1,4 +1,4 @@
-"""Generation from noise: the condition is nothing, or a class."""
+"""Generation from noise: the generator is told nothing, or a class."""
 
 from __future__ import annotations
 
@@ -9,55 +9,108 @@ from typing import Protocol
 import numpy as np
 from torch import Generator, Tensor
 
-from mulligan.core.batch import Batch, Shown
+from mulligan.core.batch import Batch
+from mulligan.core.condition import NOTHING, Condition, ConditionSpec, by_class
 from mulligan.core.errors import UserError
 from mulligan.core.registry import tasks
+from mulligan.core.sample import Sample
+from mulligan.core.seeding import endless_order
+
+FEWEST = 8  # held-out samples; of data with fewer, training samples stand in
 
 
 class Records(Protocol):
-    """What a task asks of a data set."""
+    """What a task asks of a data set (`data.Dataset`)."""
 
-    name: str
-    shape: tuple[int, ...]
-    classes: list[str]
-
-    def images(self, indices: np.ndarray) -> Tensor: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def sample(self) -> Sample: ...
+    @property
+    def classes(self) -> list[str]: ...
+    @property
+    def train(self) -> np.ndarray: ...
+    @property
+    def heldout(self) -> np.ndarray: ...
+    @property
+    def partners(self) -> Callable[[np.ndarray], Tensor] | None: ...
+    @property
+    def sides(self) -> tuple[Records, Records] | None: ...
+    def records(self, indices: np.ndarray) -> Tensor: ...
     def label_of(self, indices: np.ndarray) -> Tensor | None: ...
 
 
 @dataclass(frozen=True)
-class Task:
-    """What G is told: `classes` (0: nothing), and how records become a batch (uint8 images, on the CPU).
+class Order:
+    """Which rows of a data set make a batch: functions of position, so that nothing has to be remembered.
 
-    Where it is told an image, `shown` says of what kind, and one of three things gives it: the batch itself, as uint8;
-    `corrupt`, from (B, C, H, W) in [-1, 1] on any device and dice of that device; and for a photo that somebody brings,
-    `see`, from (B, C, H, W) and masks (B, 1, H, W) that are 1 in holes, or None. `see_back` is the same for the way
-    from b to a, where there is one.
+    `train(seed, position, count)` are the rows at a place of an endless shuffled order; `heldout(count, start)` are
+    held-out rows from `start` on. Without a `start` they are for a probe: at most `count`, as in training.
     """
 
-    classes: int
+    train: Callable[[int, int, int], np.ndarray]
+    heldout: Callable[[int, int | None], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a generator is told, and how rows become a batch.
+
+    `batch(rows)` gives records, and conditions as networks take them, on the CPU. A restoration task makes its
+    conditions from the real samples instead: `corrupt(real, rng)`, from float (B, *shape) on any device and an rng of
+    that device. For a file that somebody brings to a model of images from images, `condition_for(images, masks)` gives
+    what to tell it, from (B, C, H, W) and masks (B, 1, H, W) that are 1 in holes, or None; `condition_back` is the
+    same for the way back, where there is one.
+    """
+
+    condition: ConditionSpec
     batch: Callable[[np.ndarray], Batch]
-    shown: Shown | None = None
-    corrupt: Callable[[Tensor, Generator], Tensor] | None = None
-    see: Callable[[Tensor, Tensor | None], Tensor] | None = None
-    see_back: Callable[[Tensor, Tensor | None], Tensor] | None = None
+    order: Order
+    corrupt: Callable[[Tensor, Generator], Condition] | None = None
+    condition_for: Callable[[Tensor, Tensor | None], Condition] | None = None
+    condition_back: Callable[[Tensor, Tensor | None], Condition] | None = None
+
+
+def training_order(train: np.ndarray) -> Callable[[int, int, int], np.ndarray]:
+    return lambda seed, position, count: train[endless_order(len(train), seed, position, count)]
+
+
+def plain_order(data: Records) -> Order:
+    """Held-out rows as they lie, each once."""
+    return Order(training_order(data.train), lambda count, start: data.heldout[start or 0 : (start or 0) + count])
+
+
+def repeating_order(data: Records) -> Order:
+    """Held-out rows in a fixed shuffled order, so that the first few are of all classes, over and over."""
+    apart = data.heldout if len(data.heldout) >= FEWEST else data.train
+    mixed = np.random.default_rng(0).permutation(apart)
+    return Order(
+        training_order(data.train),
+        lambda count, start: mixed[np.arange(start or 0, (start or 0) + count) % len(mixed)],
+    )
 
 
 @tasks.register()
 def unconditional(data: Records) -> Task:
-    """G is told nothing."""
-    return Task(0, lambda indices: Batch(data.images(indices), None))
+    """The generator is told nothing."""
+    return Task(NOTHING, lambda rows: Batch(data.records(rows), Condition()), plain_order(data))
 
 
-@tasks.register()
-def by_class(data: Records) -> Task:
-    """G is told the class of the image to make (Mirza, Osindero 2014, arXiv 1411.1784). Needs labels."""
+@tasks.register("by-class", gives={"class"})
+def of_class(data: Records) -> Task:
+    """The generator is told the class of the sample to make (Mirza, Osindero 2014, arXiv 1411.1784). Needs labels."""
     if not data.classes:
         raise UserError(f"{data.name}: has no labels to train by class; give --labels if its sub-folders are classes")
-    return Task(len(data.classes), lambda indices: Batch(data.images(indices), data.label_of(indices)))
+
+    def batch(rows: np.ndarray) -> Batch:
+        labels = data.label_of(rows)
+        assert labels is not None
+        return Batch(data.records(rows), Condition({"class": labels}))
+
+    return Task(by_class(len(data.classes)), batch, plain_order(data))
 
 
-@tasks.register()
-def by_class_if_labelled(data: Records) -> Task:
-    """By class where the data has labels, unconditional where it has none."""
-    return by_class(data) if data.classes else unconditional(data)
+@tasks.register("by-class-if-labelled", gives={"class"})
+def of_class_if_labelled(data: Records) -> Task:
+    """By class where the data have labels, unconditional where they have none."""
+    return of_class(data) if data.classes else unconditional(data)

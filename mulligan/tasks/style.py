@@ -1,4 +1,4 @@
-"""Pictures of one kind made to look like another kind, where nobody has pairs of both."""
+"""Translation between two sets of pictures without pairs."""
 
 from __future__ import annotations
 
@@ -8,47 +8,74 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mulligan.core.batch import Batch, Shown, to_float
+from mulligan.core.batch import Batch
+from mulligan.core.condition import Condition, ConditionSpec, Field
 from mulligan.core.errors import UserError
 from mulligan.core.registry import tasks
-from mulligan.tasks.generation import Records, Task
+from mulligan.core.seeding import endless_order, mix
+from mulligan.tasks.generation import FEWEST, Order, Records, Task
 
-TO_B, TO_A = 0, 1  # a side: where a picture is to land
+TO_B, TO_A = 0, 1  # the side that a sample is to belong to
 
 
-@tasks.register()
+def _order(sides: tuple[Records, Records], directions: int) -> Order:
+    """Rows (B, 3): one of a, one of b, and the side to go to; with two directions by turns to b and to a.
+
+    Two rows in a sequence have the same pictures of a and b, once each way, as in Zhu 2017. Each set has an endless
+    order of its own. Held-out rows from a `start` on all go to b.
+    """
+    apart = [
+        np.random.default_rng(0).permutation(side.heldout if len(side.heldout) >= FEWEST else side.train)
+        for side in sides
+    ]
+
+    def train(seed: int, position: int, count: int) -> np.ndarray:
+        turns = np.arange(position, position + count)
+        at = turns // directions
+        pairs = len(set(at))
+        rows = [
+            side.train[endless_order(len(side.train), mix("side", seed, which), at[0], pairs)][at - at[0]]
+            for which, side in enumerate(sides)
+        ]
+        return np.stack([*rows, turns % directions], 1)
+
+    def heldout(count: int, start: int | None) -> np.ndarray:
+        turns = np.arange(count) + (start or 0)
+        at = turns if start is not None else turns // directions
+        to = 0 * turns if start is not None else turns % directions
+        return np.stack([*(rows[at % len(rows)] for rows in apart), to], 1)
+
+    return Order(train, heldout)
+
+
+@tasks.register(kinds={"image"}, gives={"image", "side"}, recipe="restyle", reader="unpaired")
 def style(
     data: Records,
     *,
-    ways: Literal[1, 2] = 2,  # 1: only from a to b
+    directions: Literal[1, 2] = 2,  # 1: only from a to b; 2: also back
 ) -> Task:
-    """From pictures of one set to such as are in another, and back (Zhu 2017, arXiv 1703.10593). Needs two data sets.
-
-    What is dealt by is three numbers for each picture, (B, 3): a row of a, one of b, and the side it is to land in.
-    """
-    if len(data.shape) != 3:
-        raise UserError(f"--task style: {data.name} is not made of images")
-    if not hasattr(data, "partners"):
+    """From pictures of one set to pictures of another, and back (Zhu 2017, arXiv 1703.10593). Needs two data sets."""
+    if data.sides is None:
         raise UserError(f"{data.name}: is one data set; --task style goes from one to another: mulligan train A B")
-    two = ways == 2
+    first, second = data.sides
+    both = directions == 2
 
-    def toward(shown: Tensor, side: Tensor) -> Tensor:
-        """(B, C, H, W) in [-1, 1], sides (B,) -> what G is shown: with two ways one more channel that says the side."""
-        plane = side.to(shown)[:, None, None, None].expand(-1, 1, *shown.shape[2:])
-        return torch.cat([shown, plane], 1) if two else shown
+    def condition(image: Tensor, side: Tensor) -> Condition:
+        return Condition({"image": image, "side": side} if both else {"image": image})
 
     def batch(rows: np.ndarray) -> Batch:
-        a, b, side = data.partners(rows[:, 0]), data.images(rows[:, 1]), torch.from_numpy(rows[:, 2])
+        a, b, side = first.records(rows[:, 0]), second.records(rows[:, 1]), torch.from_numpy(rows[:, 2])
         to_a = (side == TO_A)[:, None, None, None]
-        return Batch(torch.where(to_a, a, b), toward(to_float(torch.where(to_a, b, a)), side))
+        return Batch(torch.where(to_a, a, b), condition(data.sample.to_net(torch.where(to_a, b, a)), side))
 
-    def see(x: Tensor, side: int) -> Tensor:
-        return toward(x, torch.full((len(x),), side, device=x.device))
+    def towards(image: Tensor, side: int) -> Condition:
+        return condition(image, torch.full((len(image),), side, device=image.device))
 
+    fields = [Field("image", data.sample.shape, along=data.sample.axes), *([Field("side", classes=2)] if both else [])]
     return Task(
-        0,
+        ConditionSpec(tuple(fields), paired=False),
         batch,
-        Shown(data.shape[0] + two, unpaired=True, sides=two),
-        see=lambda x, mask: see(x, TO_B),
-        see_back=(lambda x, mask: see(x, TO_A)) if two else None,
+        _order((first, second), directions),
+        condition_for=lambda image, mask: towards(image, TO_B),
+        condition_back=(lambda image, mask: towards(image, TO_A)) if both else None,
     )

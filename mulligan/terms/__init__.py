@@ -1,1 +1,1 @@
-"""What is added to the adversarial loss: one number per sample, for data of any rank."""
+"""What is added to the adversarial loss: one number per sample. Most terms take samples of any kind."""

@@ -1,4 +1,4 @@
-"""Terms about what D sees in images, before it judges them."""
+"""Terms about D's features of samples."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from mulligan.nn.frozen import Frozen
 
 @terms.register("pull-away")
 def pull_away() -> Penalty:
-    """How alike the codes of different fakes are: squared cosines (Zhao 2017, arXiv 1609.03126, eq. 4).
+    """Mean squared cosine of each fake's features with those of the others (Zhao 2017, arXiv 1609.03126, eq. 4).
 
-    Of the first features of D, (B, E).
+    The features are D's first ones, (B, E).
     """
 
     def fn(step: Step) -> Tensor:
         codes = F.normalize(step.on_fake.features[0].float().flatten(1))
-        alike = (codes @ codes.T).square()
-        return (alike.sum(1) - 1) / max(1, len(codes) - 1)  # each with itself is 1
+        squares = (codes @ codes.T).square()
+        return (squares.sum(1) - 1) / max(1, len(codes) - 1)  # without each one's own, which is 1
 
     return Penalty("g", fn)
 
 
 @terms.register("feature-means")
 def feature_means() -> Penalty:
-    """|mean f(x) - mean f(G(z))|^2 of what D sees last of a batch (Salimans 2016, arXiv 1606.03498, sec. 3.1).
+    """|mean f(x) - mean f(G(z))|^2 of D's last features over a batch (Salimans 2016, arXiv 1606.03498, sec. 3.1).
 
-    G's batch is to be like the reals on average: nothing is held against the picture at its place, as
-    `feature-matching` does. A number for the batch; D may be any with features.
+    Only means over the batch count; `feature-matching` compares row by row. One number for the batch. D may be any with
+    features.
     """
 
     def fn(step: Step) -> Tensor:
@@ -47,26 +47,26 @@ def feature_means() -> Penalty:
 @terms.register()
 def reconstruction(
     *,
-    error: Literal["l1", "l2"] = "l1",  # per number of the image
-    features: str = "",  # a feature net with maps, by which images are compared instead of by their numbers
+    error: Literal["l1", "l2"] = "l1",  # mean absolute or mean squared difference
+    features: str = "",  # a feature net whose maps are compared; empty: the samples themselves are
 ) -> Penalty:
-    """How far what D can draw of a real image is from it (Liu 2021, arXiv 2101.04775, eq. 2).
+    """Error of a real sample as D reconstructs it from its features (Liu 2021, arXiv 2101.04775, eq. 2).
 
-    The paper compares what a pretrained net sees in both: `features` names such a net, and by default none is needed.
-    Raises UserError where D does not draw.
+    The paper compares features of a pretrained net, which `features` names; by default none is needed. Raises UserError
+    where D does not reconstruct.
     """
-    seen = Frozen(features) if features else None
-    apart = F.l1_loss if error == "l1" else F.mse_loss
+    net = Frozen(features) if features else None
+    error_of = F.l1_loss if error == "l1" else F.mse_loss
 
     def fn(step: Step) -> Tensor:
-        if not hasattr(step.D, "redrawn"):
-            raise UserError("the reconstruction term needs a D that draws what it saw; set discriminator=fastgan")
-        distances = []
-        for drawn, wanted in step.D.redrawn(step.on_real.features, step.view_real(step.real).detach()):
-            pairs = [(drawn, wanted)]
-            if seen is not None:
-                pairs = list(zip(*(seen.to(wanted.device)(x) for x in (drawn, wanted)), strict=True))
-            distances += [apart(a, b, reduction="none").flatten(1).mean(1) for a, b in pairs]
-        return torch.stack(distances).sum(0)
+        if not step.D.redraws:
+            raise UserError("the reconstruction term needs a D that reconstructs samples; set discriminator=fastgan")
+        errors = []
+        for redrawn, target in step.D.redrawn(step.on_real.features, step.view_real(step.real).detach()):
+            pairs = [(redrawn, target)]
+            if net is not None:
+                pairs = list(zip(*(net.to(target.device)(x) for x in (redrawn, target)), strict=True))
+            errors += [error_of(a, b, reduction="none").flatten(1).mean(1) for a, b in pairs]
+        return torch.stack(errors).sum(0)
 
     return Penalty("d", fn)

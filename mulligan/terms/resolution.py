@@ -1,4 +1,4 @@
-"""Terms about how fine the images are that D is shown."""
+"""A term that limits the resolution at which D sees samples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
-from mulligan.core.step import Passage, Step, View, plainly
+from mulligan.core.step import Step, View, ViewRule, unchanged
 from mulligan.nn.resample import coarse
 
 
@@ -21,15 +21,14 @@ def _halvings(space: tuple[int, ...], coarsest: int) -> int:
 @terms.register()
 def growing(
     *,
-    coarsest: int = 4,  # the shorter side D begins with, or the next above that halvings lead to
-    hold: float = 0.5,  # share of a size's time before the next is faded in
-) -> Passage:
-    """D is shown images at a resolution that grows (Karras 2018, arXiv 1710.10196, sec. 2 and fig. 2).
+    coarsest: int = 4,  # shortest side that D starts with, or the next larger one that halvings lead to
+    hold: float = 0.5,  # share of the time at one resolution before the next is faded in
+) -> ViewRule:
+    """D sees samples at a resolution that grows (Karras 2018, arXiv 1710.10196, sec. 2 and fig. 2).
 
-    The weight, a schedule, says how far it has grown: at 0 there is the coarsest size, at 1 or more all that there is.
-    A size is faded in by going linearly from the one before, as the paper does with reals and fakes alike. The players
-    have all their layers from the beginning, so early steps cost what late ones do; those of `progan`'s G that draw
-    what is finer than D sees do not learn.
+    The weight, a schedule, says how far it has grown: from 0, the coarsest, to 1, the full resolution. The next one is
+    faded in linearly, as the paper does with reals and fakes alike. Both players have all their layers from the start,
+    so early steps cost what late ones do. Layers of `progan`'s G finer than what D sees do not learn.
     """
     if coarsest < 1 or not 0 <= hold < 1:
         raise UserError(f"coarsest={coarsest} must be 1 or more, hold={hold} from 0 to below 1")
@@ -38,14 +37,14 @@ def growing(
         halvings = _halvings(step.real.shape[2:], coarsest)
         grown = min(max(weight, 0.0), 1.0) * halvings  # in doublings
         if grown == halvings:
-            return plainly, plainly
+            return unchanged, unchanged
         factor = 2 ** (halvings - int(grown))
         fade = max(0.0, (grown % 1 - hold) / (1 - hold))
 
-        def see(x: Tensor) -> Tensor:
+        def view(x: Tensor) -> Tensor:
             now = coarse(x, factor)
             return now.lerp(coarse(x, factor // 2), fade) if fade else now
 
-        return see, see
+        return view, view
 
-    return Passage("both", fn)
+    return ViewRule("both", fn)

@@ -1,13 +1,14 @@
-"""Terms about the stages in which some generators draw: `G.stages` of them, coarse to fine, on the channels."""
+"""Terms for generators that draw in stages: `G.stages` images of a sample, coarse to fine, on the channels."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from mulligan.core.batch import append_dims
 from mulligan.core.errors import UserError
 from mulligan.core.registry import terms
-from mulligan.core.step import Passage, Penalty, Step, View
+from mulligan.core.step import Penalty, Step, View, ViewRule
 from mulligan.nn.resample import shrink
 
 
@@ -19,14 +20,14 @@ def noise_levels(stages: int, base: float = 0.125, least: float = 0.01) -> list[
 @terms.register("stage-noise")
 def stage_noise(
     *,
-    base: float = 0.125,  # to what share of itself the earliest stage is faded
-    least: float = 0.01,  # noise of the last stage, and added to that of all
-) -> Passage:
-    """D sees stage k as (1 - t_k) x_k + n_k: a coarse drawing in much noise, the picture in hardly any (GAT).
+    base: float = 0.125,  # factor by which the earliest stage is faded, in (0, 1)
+    least: float = 0.01,  # deviation of the last stage's noise, and added to that of all others
+) -> ViewRule:
+    """D sees stage k as (1 - t_k) x_k + n_k: much noise on a coarse stage, hardly any on the last one (GAT).
 
-    n_k is N(0, t_k^2), and one stage's noise is that of the next, faded as its image is, and some more: n_k = f n_(k+1)
-    + sqrt(t_k^2 - f^2 t_(k+1)^2) e_k, where f = (1 - t_k) / (1 - t_(k+1)) and e_k ~ N(0, I). Reals have noise of their
-    own. The weight multiplies every t.
+    n_k is N(0, t_k^2). The noise of a stage is that of the next one, faded as its image is, and some more: n_k = f
+    n_(k+1) + sqrt(t_k^2 - f^2 t_(k+1)^2) e_k, where f = (1 - t_k) / (1 - t_(k+1)) and e_k ~ N(0, I). Reals get other
+    noise than fakes. The weight multiplies every t.
     """
 
     def fn(step: Step, weight: float) -> tuple[View, View]:
@@ -41,35 +42,39 @@ def stage_noise(
                 more = max(0.0, level**2 - (fade * finer) ** 2) ** 0.5 * e
                 noises.insert(0, fade * noises[0] + more if noises else more)
             noise = torch.cat(noises, 1)
-            kept = torch.tensor([1 - t for t in levels], device=noise.device).repeat_interleave(channels)
-            return lambda x: x * kept[:, None, None] + noise[: len(x)]
+            signal = torch.tensor([1 - t for t in levels], device=noise.device).repeat_interleave(channels)
+            signal = append_dims(signal, noise.ndim - 1)  # (K C, 1, ...)
+            return lambda x: x * signal + noise[: len(x)]
 
         return view(), view()
 
-    return Passage("both", fn)
+    return ViewRule("both", fn)
 
 
 def stages_of(step: Step, term: str) -> int:
-    """In how many stages the step's G draws. Raises UserError, for a term, where in one."""
-    stages = getattr(step.G, "stages", 1)
-    if stages < 2:
+    """The number of stages of the step's G. Raises UserError, for a term, where there is one only."""
+    if step.G.stages < 2:
         raise UserError(f"the {term} term needs a generator that draws in stages; set generator=gat")
-    return stages
+    return step.G.stages
 
 
 @terms.register("stage-consistency")
 def stage_consistency() -> Penalty:
     """Mean squared difference of each earlier stage from the last one at its scale (CAT; Hyun 2026, arXiv 2605.26449).
 
-    The paper's idea; that it is a mean square, and that the last stage is the target and does not give way, is ours.
-    `G.scales` says by how much each stage is coarser than the image.
+    The idea is the paper's; the mean square, and that the last stage is a fixed target, are ours. `G.scales` says by
+    how much each stage is coarser than the sample.
     """
 
     def fn(step: Step) -> Tensor:
         stages = step.fake.chunk(stages_of(step, "stage-consistency"), 1)
-        target, apart = stages[-1].detach(), []
-        for stage, scale in zip(stages[:-1], getattr(step.G, "scales", [1] * len(stages)), strict=False):
-            apart.append(shrink(stage, scale) - shrink(target, scale))
-        return torch.stack([each.float().flatten(1).square().mean(1) for each in apart]).mean(0)
+        target, differences = stages[-1].detach(), []
+        for stage, scale in zip(stages[:-1], step.G.scales or [1] * len(stages), strict=False):
+            differences.append(_shrunk(stage, scale) - _shrunk(target, scale))
+        return torch.stack([each.float().flatten(1).square().mean(1) for each in differences]).mean(0)
 
     return Penalty("g", fn)
+
+
+def _shrunk(x: Tensor, scale: int) -> Tensor:
+    return x if scale == 1 else shrink(x, scale)  # a sample without space axes has no scale but 1

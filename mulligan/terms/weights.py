@@ -11,19 +11,19 @@ from mulligan.core.step import Constraint, Penalty, Step
 
 @terms.register()
 def orthogonal() -> Penalty:
-    """Off-diagonal products of the rows of G's weights, squared (Brock 2019, arXiv 1809.11096, eq. 3).
+    """Squared inner products of different rows of each weight matrix of G (Brock 2019, arXiv 1809.11096, eq. 3).
 
-    The lengths of the rows are free: only how alike they are counts.
+    The lengths of the rows are free: only their directions count.
     """
 
     def fn(step: Step) -> Tensor:
-        alike = []
+        squares = []
         for layer in step.G.modules():
             if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
                 rows = layer.weight.float().flatten(1)
                 products = rows @ rows.T
-                alike.append((products - products.diag().diag()).square().sum())
-        return torch.stack(alike).sum()[None]
+                squares.append((products - products.diag().diag()).square().sum())
+        return torch.stack(squares).sum()[None]
 
     return Penalty("g", fn)
 

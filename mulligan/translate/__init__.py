@@ -1,1 +1,1 @@
-"""A generator that makes pictures from pictures, applied to files of any size."""
+"""A generator that makes images from images, applied to files of any size."""

@@ -1,4 +1,4 @@
-"""A trained model on photos of one's own: from files to files."""
+"""A trained generator of images from images, on photos: from files to files."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mulligan.core import registry
 from mulligan.core.errors import UserError
 from mulligan.core.run import write_whole
+from mulligan.core.sample import Sample, refuse_other_kind
 from mulligan.data.decode import MAX_PIXELS, reason
 from mulligan.data.photos import (
     Photo,
@@ -31,22 +32,22 @@ from mulligan.kinds.pictures import as_array, as_image, png
 from mulligan.report.progress import ProgressLine
 from mulligan.runs.run import Run
 from mulligan.tasks.generation import Task
-from mulligan.translate.tiles import WHOLE, See, all_applied
+from mulligan.translate.tiles import WHOLE, ConditionFor, all_applied
 
 Direction = Literal["a2b", "b2a"]
-PROBE = 8  # pixels of a side that show how much larger results are
-AT_ONCE = 1 << 15  # pixels of results that a CPU makes at once, where a photo has fewer: with more it is no faster
-MOST = 4 * MAX_PIXELS  # of a result
+PROBE = 8  # pixels of a side of the photo by which the scale of results is found
+CPU_PIXELS = 1 << 15  # of results that a CPU makes at once, of photos that have fewer: more is not faster
+MAX_RESULT = 4 * MAX_PIXELS  # pixels
 FAILURES = (UserError, OSError, RuntimeError, MemoryError)  # of one photo, which do not stop the others
 
 
 @dataclass
 class Applied:
-    """What came of it."""
+    """What came of photos."""
 
     written: list[Path] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)  # photos, and why
-    photos: int = 0  # that went well
+    photos: int = 0  # that did not fail
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -62,16 +63,22 @@ class Applied:
 
 @dataclass(frozen=True)
 class NoRecords:
-    """In place of data where there are photos: a task asks it for nothing but what images it was trained on."""
+    """In place of the data set from which a task is built: it is like the run's, but empty (`generation.Records`)."""
 
     name: str
-    shape: tuple[int, ...]
+    sample: Sample
     classes: list[str] = field(default_factory=list)
+    train: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    heldout: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
-    def images(self, indices: np.ndarray) -> Tensor:
-        raise AssertionError("photos are not records")
+    @property
+    def sides(self) -> tuple[NoRecords, NoRecords]:
+        return self, self
 
-    label_of = partners = images
+    def records(self, indices: np.ndarray) -> Tensor:
+        raise AssertionError("there are no records")
+
+    label_of = partners = records
 
 
 def apply(
@@ -88,28 +95,30 @@ def apply(
 ) -> Applied:
     """What the run's generator makes of photos, of any size, written as PNG into the folder `out`.
 
-    A photo is turned upright, and its transparency kept. One that cannot be used is in `failed`, and others go on.
-    Nothing that is read is ever written over. Small photos of one size go through G together: what is made of one may
-    then differ, by a grey level, from what is made of it alone.
+    A photo is turned upright, and its transparency kept. One that cannot be used is in `failed`, and the others are
+    still made. Files that are read are never overwritten. Small photos of one size go through G together; a result may
+    then differ by a grey level from that of its photo alone.
 
     Args:
-        photos: files, and folders whose images are all meant; results lie in `out` as photos do in their folders.
-        mask: for a run that fills holes, an image as large as the photo that is white in them, or a folder of such,
-            each by the name of its photo.
-        mask_colour: instead, the colour that somebody painted over the holes of the photos in, such as "ff00ff".
-        direction: for a run between two kinds of pictures, which way; by default a2b.
-        samples: how many results for each photo, of a generator that hears noise: NAME-1.png, NAME-2.png, …
+        photos: files, and folders, of which all images are taken; results lie in `out` as photos do in their folders.
+        mask: for a run that fills holes, an image of the photo's size that is white in them, or a folder of masks, each
+            named as its photo.
+        mask_colour: instead, the colour with which holes are painted over in the photos, such as "ff00ff".
+        direction: for a run between two sets of images, which way; by default a2b.
+        samples: how many results for each photo, of a generator that takes noise: NAME-1.png, NAME-2.png, …
         seed: of that noise.
 
     Raises:
-        UserError: a run that makes images from nothing, a mask that is missing or not asked for, a direction that was
+        UserError: a run that makes images from nothing, a mask that is missing or not needed, a direction that was
             not trained, no photos at all.
     """
-    if not run.shown:
+    refuse_other_kind("apply", {"image"}, run.sample_kind)
+    if not run.from_images:
         raise UserError(f"{run.path}: makes images from nothing; apply needs a run trained with --task")
-    if run.shown.mask != (mask is not None or mask_colour is not None):
-        where = "fills holes: say where they are with --mask MASK or --mask-colour ff00ff"
-        raise UserError(f"{run.path}: {where if run.shown.mask else 'takes no --mask'}")
+    masked = "mask" in run.condition
+    if masked != (mask is not None or mask_colour is not None):
+        problem = "fills holes: say where they are with --mask MASK or --mask-colour ff00ff"
+        raise UserError(f"{run.path}: {problem if masked else 'takes no --mask'}")
     if mask is not None and mask_colour is not None:
         raise UserError("--mask and --mask-colour both say where the holes are; give one")
     if mask_colour is not None:
@@ -118,12 +127,12 @@ def apply(
         raise UserError(f"--samples {samples}: at least 1")
     if samples > 1 and not torch.Size(run.G.z_shape).numel():
         raise UserError(
-            f"--samples {samples}: all would be the same, as this run's generator hears no noise; train with "
+            f"--samples {samples}: all would be the same, as this run's generator takes no noise; train with "
             "--set generator.z=16 for several"
         )
-    shape = tuple(run.description["data"]["shape"])
-    see = _sight(run, run.recipe.task.build(registry.tasks, NoRecords(run.path.name, shape)), direction)
-    scale, where = _scale(see, shape[0]), Photos(photos, out, mask)
+    task = run.recipe.task.build(registry.tasks, NoRecords(run.path.name, run.sample_kind))
+    condition_for = _condition_for(run, task, direction)
+    scale, files = _scale(condition_for, run.sample_kind.shape[0]), Photos(photos, out, mask)
     z = torch.stack([noise_at(seed, k, run.G.z_shape) for k in range(samples)])
     started = time.monotonic()
     written: dict[Photo, list[Path]] = {}
@@ -133,80 +142,81 @@ def apply(
         failed[photo] = " ".join(reason(error).split())
 
     def readable() -> Iterator[Ready]:
-        for photo in where.list:
+        for photo in files.list:
             try:
-                where.refuse_to_write_over(photo, samples)
-                yield _read(run, photo, where.mask_of(photo), mask_colour, scale)
+                files.refuse_overwriting(photo, samples)
+                yield _read(run, photo, files.mask_of(photo), mask_colour, scale)
             except FAILURES as error:
                 fail(photo, error)
 
-    def write(photo: Photo, pictures: list[bytes]) -> None:
+    def write(photo: Photo, results: list[bytes]) -> None:
         try:
-            for path, picture in zip(photo.files(samples), pictures, strict=True):
-                write_whole(path, picture)
+            for path, result in zip(photo.files(samples), results, strict=True):
+                write_whole(path, result)
                 written.setdefault(photo, []).append(path)
         except OSError as error:
             fail(photo, error)
 
-    most = AT_ONCE if run.device.type == "cpu" else WHOLE
+    most = CPU_PIXELS if run.device.type == "cpu" else WHOLE
     with ProgressLine(0, quiet=quiet) as line:
-        for some in _together(readable(), most // scale**2 // samples):
+        for some in _grouped(readable(), most // scale**2 // samples):
             try:
-                for photo, pictures in _made(run, see, some, z, scale, most):
-                    write(photo, pictures)
+                for photo, results in _results(run, condition_for, some, z, scale, most):
+                    write(photo, results)
             except FAILURES as error:
                 for each in some:
                     if each.photo not in written and each.photo not in failed:
                         fail(each.photo, error)
-            line.count(len(set(written) | set(failed)), len(where.list))
+            line.count(len(set(written) | set(failed)), len(files.list))
     return Applied(
-        [path for photo in where.list for path in written.get(photo, [])],
-        where.failed + [(photo.name, failed[photo]) for photo in where.list if photo in failed],
+        [path for photo in files.list for path in written.get(photo, [])],
+        files.failed + [(photo.name, failed[photo]) for photo in files.list if photo in failed],
         len(set(written) - set(failed)),
         time.monotonic() - started,
     )
 
 
-def _sight(run: Run, task: Task, direction: Direction | None) -> See:
-    """How photos are shown to G, to go that way. Raises UserError where the run cannot."""
-    assert run.shown and task.see
-    if direction and not run.shown.unpaired:
+def _condition_for(run: Run, task: Task, direction: Direction | None) -> ConditionFor:
+    """What G is given of photos, to go in that direction. Raises UserError where the run cannot."""
+    if direction and run.condition.paired:
         raise UserError(f"{run.path}: takes no --direction, which is for runs of --task style")
     if direction != "b2a":
-        return task.see
-    if not task.see_back:
+        assert task.condition_for
+        return task.condition_for
+    if not task.condition_back:
         raise UserError(
-            f"{run.path}: was trained to go from a to b alone; --direction b2a needs a recipe that goes both ways, "
+            f"{run.path}: was trained only from a to b; --direction b2a needs a recipe that goes both ways, "
             "like restyle or cyclegan, or a run of B A"
         )
-    return task.see_back
+    return task.condition_back
 
 
-def _scale(see: See, channels: int) -> int:
+def _scale(condition_for: ConditionFor, channels: int) -> int:
     """How much larger results are than photos."""
     probe = torch.zeros(1, channels, PROBE, PROBE)
-    return see(probe, probe[:, :1]).shape[2] // PROBE
+    return condition_for(probe, probe[:, :1])["image"].shape[2] // PROBE
 
 
 class Ready(NamedTuple):
     """A photo that was read."""
 
     photo: Photo
-    seen: Tensor  # uint8 (C, H, W), with the channels of the run's images
+    image: Tensor  # uint8 (C, H, W), with the channels of the run's images
     holes: Tensor | None  # bool (1, H, W)
     alpha: Tensor | None  # uint8 (1, H, W)
 
     @property
     def pixels(self) -> int:
-        return self.seen[0].numel()
+        return self.image[0].numel()
 
 
 def _read(run: Run, photo: Photo, mask: Path | None, colour: str | None, scale: int) -> Ready:
     """Raises UserError for a photo or a mask that cannot be used."""
     pixels, holes = read_photo(photo.path), None
     height, width = (side * scale for side in pixels.shape[1:])
-    if height * width > MOST:
-        raise UserError(f"its result, {width}x{height}, would have more than {MOST // 10**6} million pixels; crop it")
+    if height * width > MAX_RESULT:
+        limit = f"{MAX_RESULT // 10**6} million pixels"
+        raise UserError(f"its result, {width}x{height}, would have more than {limit}; crop it")
     if mask is not None:
         holes = holes_in(mask, pixels.shape[1:])
     elif colour is not None:
@@ -214,49 +224,48 @@ def _read(run: Run, photo: Photo, mask: Path | None, colour: str | None, scale: 
     opaque, alpha = (pixels[:-1], pixels[-1:]) if len(pixels) in (2, 4) else (pixels, None)
     if height * width > WHOLE and any(isinstance(each, nn.InstanceNorm2d) for each in run.G.modules()):
         raise UserError(
-            f"is too large to be made in one go, and with instance norm tiles of it would not fit together; at most "
+            f"is too large to be made without tiles, and with instance norm tiles would not match; at most "
             f"{WHOLE // scale**2:,} pixels, or train with --set generator.norm=none"
         )
-    return Ready(photo, with_channels(opaque, alpha, run.description["data"]["shape"][0]), holes, alpha)
+    return Ready(photo, with_channels(opaque, alpha, run.sample_kind.shape[0]), holes, alpha)
 
 
-def _together(photos: Iterable[Ready], most: int) -> Iterator[list[Ready]]:
-    """Photos of one size, as many as have `most` pixels together; no more than `WHOLE` pixels wait for their like."""
+def _grouped(photos: Iterable[Ready], most: int) -> Iterator[list[Ready]]:
+    """Groups of photos of one size, of up to `most` pixels; at most `WHOLE` pixels wait for others of their size."""
     waiting: dict[torch.Size, list[Ready]] = {}
     for photo in photos:
-        same = waiting.setdefault(photo.seen.shape, [])
+        same = waiting.setdefault(photo.image.shape, [])
         same.append(photo)
         if (len(same) + 1) * photo.pixels > most:
-            yield waiting.pop(photo.seen.shape)
+            yield waiting.pop(photo.image.shape)
         elif sum(each.pixels for group in waiting.values() for each in group) > WHOLE:
             yield from waiting.values()
             waiting.clear()
     yield from waiting.values()
 
 
-def _made(
-    run: Run, see: See, photos: list[Ready], z: Tensor, scale: int, most: int
+def _results(
+    run: Run, condition_for: ConditionFor, photos: list[Ready], z: Tensor, scale: int, most: int
 ) -> Iterator[tuple[Photo, list[bytes]]]:
-    """Of photos of one size the results, one for each row of noise, as PNG; so many at once as have `most` pixels."""
-    turns = [(each, k) for each in photos for k in range(len(z))]
+    """Of photos of one size the results as PNG, one for each row of noise; as many at once as have `most` pixels."""
+    jobs = [(each, k) for each in photos for k in range(len(z))]
     size = max(1, most // scale**2 // photos[0].pixels)
     done: list[bytes] = []
-    for some in (turns[start : start + size] for start in range(0, len(turns), size)):
-        seen = torch.stack([each.seen for each, _ in some])
+    for some in (jobs[start : start + size] for start in range(0, len(jobs), size)):
         holes = [each.holes for each, _ in some if each.holes is not None]
         made = all_applied(
-            run.G, seen, torch.stack(holes) if holes else None, see=see, z=z[[k for _, k in some]], scale=scale,
-            device=run.device,
+            run.G, torch.stack([each.image for each, _ in some]), torch.stack(holes) if holes else None,
+            condition_for=condition_for, z=z[[k for _, k in some]], scale=scale, device=run.device,
         )  # fmt: skip
-        for (each, k), picture in zip(some, made, strict=True):
-            done.append(_finished(picture, each.alpha, len(each.seen)))
+        for (each, k), result in zip(some, made, strict=True):
+            done.append(_as_png(result, each.alpha, len(each.image)))
             if k == len(z) - 1:
                 yield each.photo, done
                 done = []
 
 
-def _finished(made: Tensor, alpha: Tensor | None, channels: int) -> bytes:
-    """uint8 (C, H, W) of a run whose images have so many channels, as transparent as the photo was: a PNG."""
+def _as_png(made: Tensor, alpha: Tensor | None, channels: int) -> bytes:
+    """uint8 (C, H, W) of a run whose images have so many channels, as transparent as the photo was."""
     if channels == 4 and alpha is None:
         made = made[:3]
     elif channels < 4 and alpha is not None:
@@ -265,6 +274,6 @@ def _finished(made: Tensor, alpha: Tensor | None, channels: int) -> bytes:
 
 
 def _with_alpha(made: Tensor, alpha: Tensor) -> Tensor:
-    """uint8 (C, H, W) with transparency (1, h, w), enlarged if it has to be: (4, H, W)."""
+    """uint8 (C, H, W) and the photo's transparency (1, h, w), enlarged to the result's size: (4, H, W)."""
     layer = Image.fromarray(alpha[0].numpy()).resize((made.shape[2], made.shape[1]), Image.Resampling.BICUBIC)
     return torch.cat([made.expand(3, -1, -1), torch.from_numpy(np.asarray(layer).copy())[None]])

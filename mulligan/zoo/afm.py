@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mulligan.core.recipe import Budget, Part, Players, Recipe, Schedule, Term, derived
+from mulligan.core.recipe import Budget, OptimizerPair, Part, Recipe, Schedule, Term, derived
 from mulligan.core.registry import recipes
 from mulligan.zoo.points import points
 
@@ -11,12 +11,12 @@ PAPER = "Lin, Yang, Lin, Chen, Fan 2025, Adversarial Flow Models, arXiv 2511.224
 
 @recipes.register()
 def afm() -> Recipe:
-    """A laptop's size, whose transport term falls with the budget; `afm-xl` and others have the published ones."""
+    """A size for a laptop; the transport term decreases over the budget. `afm-b` to `afm-xl` are as published."""
     adam = Part("adamw", lr=1e-3, beta1=0.0, beta2=0.9, weight_decay=0.01)
     penalty = Term(0.5, sigma=0.01, share=0.25)
     return Recipe(
         name="afm",
-        about="noise has the image's shape, and G moves it no further than it must: plain DiTs have one map to find",
+        about="noise has the shape of a sample, and G moves it as little as possible: plain DiTs learn one map",
         paper=PAPER,
         generator=Part("dit"),
         discriminator=Part("dit"),
@@ -28,22 +28,22 @@ def afm() -> Recipe:
             "r2": penalty,
             "centring": Term(0.01),
         },
-        optimizer=Players(generator=adam, discriminator=adam),
+        optimizer=OptimizerPair(generator=adam, discriminator=adam),
         task=Part("by-class-if-labelled"),
         ema=10_000,
         batch=32,
-        budget=Budget(images=2_000_000),
+        budget=Budget(samples=2_000_000),
     )
 
 
 @recipes.register("afm-points")
 def afm_points() -> Recipe:
-    """Dense networks, for samples of any shape."""
+    """Dense networks, for samples of any kind and shape."""
     parent, flow = points(), afm()
     return derived(
         parent,
         name="afm-points",
-        about="noise in the plane is moved to the modes no further than it must",
+        about="noise in the plane is moved to the modes, as little as possible",
         paper=PAPER,
         generator=parent.generator.with_options(z=0),
         terms={
@@ -54,25 +54,25 @@ def afm_points() -> Recipe:
 
 
 def _published(size: str, width: int, depth: int, head: int) -> Recipe:
-    """G's size is in the paper's tables; D is the same network with one token more.
+    """G's size is from the paper's tables; D is the same network with one more token.
 
-    Latents are had by `--autoencoder FOLDER`, as for `gat`.
+    For latents give `--autoencoder FOLDER`, as for `gat`.
     """
     net = Part("dit", width=width, depth=depth, head=head, patch=2)
     adam = Part("adamw", lr=1e-4, beta1=0.0, beta2=0.9, weight_decay=0.01)
     parent = afm()
-    images = 128_000_000  # a million turns of 256 images, half of which are D's
+    samples = 128_000_000  # a million turns of 256 samples, half of which are D's
     return derived(
         parent,
         name=f"afm-{size}",
         about=f"AFM-{size.upper()}/2 as published for latents of ImageNet at 256x256 (4x32x32)",
         generator=net,
         discriminator=net,
-        terms={**parent.terms, "transport": Term(Schedule("cosine", 0.2, 0.005, images))},
-        optimizer=Players(generator=adam, discriminator=adam),
-        ema=1_774_000,  # 0.9999 a step
+        terms={**parent.terms, "transport": Term(Schedule("cosine", 0.2, 0.005, samples))},
+        optimizer=OptimizerPair(generator=adam, discriminator=adam),
+        ema=1_774_000,  # 0.9999 per step
         batch=256,
-        budget=Budget(images=images),
+        budget=Budget(samples=samples),
     )
 
 

@@ -1,25 +1,25 @@
-"""`biggan`: what large batches and wide networks need to stay together."""
+"""`biggan`: residual networks for large batches and many channels."""
 
 from __future__ import annotations
 
-from mulligan.core.recipe import Budget, Part, Players, Recipe, Term, derived
+from mulligan.core.recipe import Budget, OptimizerPair, Part, Recipe, Term, derived
 from mulligan.core.registry import recipes
 from mulligan.zoo.sagan import sagan
 
 
 @recipes.register()
 def biggan() -> Recipe:
-    """A laptop's width; `biggan-imagenet128` has the published one."""
+    """A width for a laptop; `biggan-imagenet128` has the published one."""
     return derived(
         sagan(),
         name="biggan",
-        about="all norms share the class's embedding and a share of the noise each; orthogonal weights, kept so in G",
+        about="all norms use one class embedding and each a share of the noise; orthogonal weights, regularised in G",
         paper="Brock, Donahue, Simonyan 2019, Large Scale GAN Training for High Fidelity Natural Image Synthesis, "
         "arXiv 1809.11096",
         generator=Part("resnet", norm="vector", split=True, z=120, attention=1, spectral=True, init="orthogonal"),
         discriminator=Part("resnet", attention=1, init="orthogonal"),
         terms={"orthogonal": Term(1e-4)},
-        optimizer=Players(
+        optimizer=OptimizerPair(
             generator=Part("adam", lr=5e-5, beta1=0.0, beta2=0.999, eps=1e-6),
             discriminator=Part("adam", lr=2e-4, beta1=0.0, beta2=0.999, eps=1e-6),
         ),
@@ -37,7 +37,7 @@ def biggan_imagenet128() -> Recipe:
         about="BigGAN as published for ImageNet at 128x128",
         generator=small.generator.with_options(width=96),
         discriminator=small.discriminator.with_options(width=96),
-        ema=14_000_000,  # 0.9999 a step
+        ema=14_000_000,  # 0.9999 per step
         batch=2048,
-        budget=Budget(images=600_000_000),
+        budget=Budget(samples=600_000_000),
     )

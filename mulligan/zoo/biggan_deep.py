@@ -1,4 +1,4 @@
-"""`biggan-deep`, and `logan`, which searches the noise."""
+"""`biggan-deep`, and `logan`, which optimises the noise."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mulligan.zoo.biggan import biggan, biggan_imagenet128
 
 @recipes.register("biggan-deep")
 def biggan_deep() -> Recipe:
-    """A laptop's width; `biggan-deep-imagenet128` has the published one."""
+    """A width for a laptop; `biggan-deep-imagenet128` has the published one."""
     return derived(
         biggan(),
         name="biggan-deep",
-        about="bottlenecks, twice the blocks, and ways past them that only drop or add channels: deeper, yet smaller",
+        about="bottlenecks, twice the blocks, and skip connections that drop or append channels: deeper, but smaller",
         paper="Brock, Donahue, Simonyan 2019, Large Scale GAN Training for High Fidelity Natural Image Synthesis, "
         "arXiv 1809.11096",
         generator=Part("biggan-deep", z=64, embed=32, attention=1),
@@ -39,15 +39,16 @@ def biggan_deep_imagenet128() -> Recipe:
 
 @recipes.register()
 def logan() -> Recipe:
-    """BigGAN-deep with leaky activations, whose slopes a search can follow, and twice the noise, as in the paper.
+    """BigGAN-deep with leaky ReLU, whose gradient is nowhere zero, and twice the noise numbers, as in the paper.
 
-    Both players learn through what the search found, so they do not share fakes. Samples are drawn without a search.
+    Both players learn through the update of the noise, so they do not share fakes. After training, samples are
+    generated without it.
     """
     base = biggan_deep()
     return derived(
         base,
         name="logan",
-        about="before G draws, the noise takes a step up D's slope, and both players learn through that step",
+        about="the noise first takes a gradient step that raises D's logit, and both players learn through that step",
         paper="Wu, Donahue, Balduzzi, Simonyan, Lillicrap 2019, LOGAN: Latent Optimisation for Generative Adversarial "
         "Networks, arXiv 1912.00953",
         generator=base.generator.with_options(z=128, slope=0.2),

@@ -1,4 +1,4 @@
-"""`crgan`, `icrgan`: D is not to care how an image is shown."""
+"""`crgan`, `icrgan`: consistency regularisation: D is to be invariant to augmentation."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from mulligan.zoo.biggan import biggan
 
 @recipes.register()
 def crgan() -> Recipe:
-    """BigGAN, and D's word on a real image held still under flips and shifts."""
+    """BigGAN, and a penalty on changes of D's logit under flips and shifts of real images."""
     base = biggan()
     return derived(
         base,
         name="crgan",
-        about="D is to say the same of an image and of the image flipped and shifted",
+        about="D is trained to give an image and its flipped and shifted copy the same logit",
         paper="Zhang, Zhang, Odena, Lee 2020, Consistency Regularization for Generative Adversarial Networks, "
         "arXiv 1910.12027",
         terms={**base.terms, "consistency": Term(10.0)},
@@ -23,12 +23,12 @@ def crgan() -> Recipe:
 
 @recipes.register()
 def icrgan() -> Recipe:
-    """The same of generated images, and of what a small change of the noise does."""
+    """The same for generated images, and for small changes of the noise."""
     base = crgan()
     return derived(
         base,
         name="icrgan",
-        about="consistency on fakes too, or G draws flips and shifts; and between fakes of almost the same noise",
+        about="consistency on fakes too, or G would generate augmentations; and under small changes of the noise",
         paper="Zhao, Singh, Lee, Zhang, Odena, Zhang 2021, Improved Consistency Regularization for GANs, "
         "arXiv 2002.04724",
         terms={**base.terms, "consistency": Term(10.0, fakes=True), "latent-consistency": Term(5.0)},

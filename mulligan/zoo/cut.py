@@ -1,4 +1,4 @@
-"""`cut` and `fastcut` as published, and `restyle-cut`: the same game, lean, for two CPU cores and small pictures."""
+"""`cut` and `fastcut` as published, and `restyle-cut`: the same game, small enough for two CPU cores."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from mulligan.zoo.cyclegan import cyclegan, restyle
 
 @recipes.register()
 def cut() -> Recipe:
-    """Section 3 and appendix C of the paper: one way only. Where it is not as there, `cyclegan` is not either."""
+    """Section 3 and appendix C of the paper: one direction only. It differs where `cyclegan` does."""
     parent = cyclegan()
     return derived(
         parent,
         name="cut",
-        about="one generator: each place of what it makes is told by what was shown there, among other places",
+        about="one generator: each patch of its output must match the input patch at that position, not other patches",
         paper="Park, Efros, Zhang, Zhu 2020, Contrastive Learning for Unpaired Image-to-Image Translation, "
         "arXiv 2007.15651",
         generator=parent.generator.with_options(heads=256),
         terms={"patch-nce": Term(1.0), "identity-nce": Term(1.0)},
-        task=Part("style", ways=1),
+        task=Part("style", directions=1),
         batch=1,
     )
 
 
 @recipes.register()
 def fastcut() -> Recipe:
-    """Section 4 and appendix C of the paper: by turns of chance G is held to doing the same to mirror images."""
+    """Section 4 and appendix C of the paper: at random, G is trained to be equivariant to mirroring."""
     return derived(
         cut(),
         name="fastcut",
-        about="no look at what is at home already, and ten times the weight on places: half the time",
+        about="CUT without the identity term, and ten times the weight on patches: half the time",
         terms={"patch-nce": Term(10.0, mirror=0.5)},
         budget=Budget(epochs=200),
     )
@@ -38,15 +38,15 @@ def fastcut() -> Recipe:
 
 @recipes.register("restyle-cut")
 def restyle_cut() -> Recipe:
-    """`restyle` one way. Heads shared by both pictures tie their looks too: digits to be inverted came out mangled."""
+    """`restyle` in one direction. Shared heads would also tie the styles: inverted digits came out mangled."""
     parent = restyle()
     terms = {name: term for name, term in parent.terms.items() if name != "cycle"}
     return derived(
         parent,
         name="restyle-cut",
-        about="one way by a slim U-net, places told apart, a D of small patches: minutes of a CPU",
+        about="one direction by a small U-net, contrastive patches, a D of small patches: minutes on a CPU",
         paper="Mulligan; parts from arXiv 2007.15651, 2104.07689, 1611.07004, 1807.00734, 2501.05441",
-        generator=parent.generator.with_options(heads=64, apart=True),
-        terms={"patch-nce": Term(0.2, places=64), **terms},
-        task=Part("style", ways=1),
+        generator=parent.generator.with_options(heads=64, own_heads=True),
+        terms={"patch-nce": Term(0.2, patches=64), **terms},
+        task=Part("style", directions=1),
     )

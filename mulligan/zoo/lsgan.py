@@ -1,8 +1,8 @@
-"""`lsgan`: squared errors in place of cross-entropy."""
+"""`lsgan`: squared errors instead of cross-entropy."""
 
 from __future__ import annotations
 
-from mulligan.core.recipe import Part, Players, Recipe, derived
+from mulligan.core.recipe import OptimizerPair, Part, Recipe, derived
 from mulligan.core.registry import recipes
 from mulligan.zoo.dcgan import dcgan
 
@@ -14,8 +14,8 @@ def lsgan() -> Recipe:
     return derived(
         dcgan(),
         name="lsgan",
-        about="least squares: what D is sure about still pulls, the more the farther it is from the data",
+        about="least squares: fakes that D rejects confidently still give a gradient, larger the farther they are off",
         paper="Mao, Li, Xie, Lau, Wang, Smolley 2017, Least Squares Generative Adversarial Networks, arXiv 1611.04076",
         loss=Part("least-squares"),
-        optimizer=Players(generator=adam, discriminator=adam),
+        optimizer=OptimizerPair(generator=adam, discriminator=adam),
     )

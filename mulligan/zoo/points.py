@@ -1,8 +1,8 @@
-"""`points`: for data in a plane, where one can see which modes are found."""
+"""`points`: for points in a plane, where a plot shows which modes are found."""
 
 from __future__ import annotations
 
-from mulligan.core.recipe import Budget, Part, Players, Recipe, Schedule, Term
+from mulligan.core.recipe import Budget, OptimizerPair, Part, Recipe, Schedule, Term
 from mulligan.core.registry import recipes
 
 
@@ -13,16 +13,16 @@ def points() -> Recipe:
     penalty = Term(0.01)
     return Recipe(
         name="points",
-        about="relativistic pairs and zero-centred penalties on small dense networks: every mode of a toy in seconds",
+        about="relativistic pairs and zero-centred penalties on small dense networks: all modes of a toy in seconds",
         paper="Mulligan; parts from arXiv 1406.2661, 1801.04406, 2501.05441",
         generator=Part("mlp", widths=(128, 128, 128), z=16, bounded=False),
         discriminator=Part("mlp", widths=(128, 128, 128), pieces=1),
         loss=Part("relativistic"),
         terms={"r1": penalty, "r2": penalty},
-        optimizer=Players(generator=adam, discriminator=adam),
+        optimizer=OptimizerPair(generator=adam, discriminator=adam),
         task=Part("by-class-if-labelled"),
         ema=5_000,
         ema_clock="learning",
         batch=64,
-        budget=Budget(images=1_000_000),
+        budget=Budget(samples=1_000_000),
     )

@@ -1,30 +1,30 @@
-"""`sngan`, `sngan-projection`, `ggan`: residual networks, and a discriminator that spectral norm keeps smooth."""
+"""`sngan`, `sngan-projection`, `ggan`: the hinge loss, and residual networks whose D has spectral norm."""
 
 from __future__ import annotations
 
-from mulligan.core.recipe import Budget, Part, Players, Recipe, Schedule, derived
+from mulligan.core.recipe import Budget, OptimizerPair, Part, Recipe, Schedule, derived
 from mulligan.core.registry import recipes
 from mulligan.zoo.dcgan import dcgan
 
 
 @recipes.register()
 def sngan() -> Recipe:
-    """A laptop's width; `sngan-cifar10` has the published one."""
+    """A width for a laptop; `sngan-cifar10` has the published one."""
     adam = Part("adam", lr=Schedule("linear", 2e-4, 0.0), beta1=0.0, beta2=0.9)
     return Recipe(
         name="sngan",
-        about="every layer of D is divided by its largest singular value, which bounds how steep D can be",
+        about="the weights of every layer of D are divided by their largest singular value, which bounds D's gradient",
         paper="Miyato, Kataoka, Koyama, Yoshida 2018, Spectral Normalization for Generative Adversarial Networks, "
         "arXiv 1802.05957",
         generator=Part("resnet", norm="batch"),
         discriminator=Part("resnet"),
         loss=Part("hinge"),
-        optimizer=Players(generator=adam, discriminator=adam),
+        optimizer=OptimizerPair(generator=adam, discriminator=adam),
         ema=0,
         batch=64,
         d_turns=5,
         share_fakes=False,
-        budget=Budget(images=2_000_000),
+        budget=Budget(samples=2_000_000),
     )
 
 
@@ -36,17 +36,17 @@ def sngan_cifar10() -> Recipe:
         about="SNGAN as published for CIFAR-10",
         generator=Part("resnet", norm="batch", widths=(256,) * 4),
         discriminator=Part("resnet", widths=(128,) * 4),
-        budget=Budget(images=16_000_000),  # 50,000 steps of G, five batches of D each
+        budget=Budget(samples=16_000_000),  # 50,000 steps of G, with five batches for D each
     )
 
 
 @recipes.register("sngan-projection")
 def sngan_projection() -> Recipe:
-    """By class: conditional batch norm in G, and D adds the product of its features with the class's embedding."""
+    """By class: conditional batch norm in G; D adds the inner product of its features with the class embedding."""
     return derived(
         sngan(),
         name="sngan-projection",
-        about="D is told the class by an inner product, as the optimal D of a conditional model has it",
+        about="D takes the class by an inner product, which is the form of the optimal conditional D",
         paper="Miyato, Koyama 2018, cGANs with Projection Discriminator, arXiv 1802.05637",
         generator=Part("resnet", norm="class"),
         task=Part("by-class"),
@@ -55,11 +55,11 @@ def sngan_projection() -> Recipe:
 
 @recipes.register()
 def ggan() -> Recipe:
-    """The hinge on the textbook network."""
+    """The hinge loss with DCGAN's networks."""
     return derived(
         dcgan(),
         name="ggan",
-        about="D is a support vector machine: content beyond a margin; G moves along the hyperplane's normal",
+        about="D is a support vector machine with a margin; G moves its samples along the normal of the hyperplane",
         paper="Lim, Ye 2017, Geometric GAN, arXiv 1705.02894",
         loss=Part("hinge"),
     )

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from mulligan.core.registry import features
-from mulligan.metrics.features.net import freeze, stamp_of
+from mulligan.metrics.features.net import FeatureNet, freeze, stamp_of
 from mulligan.metrics.features.pixels import resize, to_grey
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "digits.safetensors"
@@ -22,9 +22,10 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     )
 
 
-class DigitsNet(nn.Module):
-    """White digits on black, 28 x 28 grey natively; the features are what the last, linear layer reads."""
+class DigitsNet(FeatureNet):
+    """White digits on black, grey and 28 x 28; the features are the input of the last, linear layer."""
 
+    has_maps = has_head = True
     dim = 96
     resizing = f"grey, {SIDE}x{SIDE} antialias"
     block = 500
@@ -37,7 +38,7 @@ class DigitsNet(nn.Module):
             _conv(32, 64),
             _conv(64, 64, stride=2),  # 7 x 7
             _conv(64, 96),
-            nn.AvgPool2d(3, stride=2),  # 3 x 3: where a stroke is tells 6 from 9
+            nn.AvgPool2d(3, stride=2),  # 3 x 3: the position of a stroke distinguishes 6 from 9
             nn.Flatten(),
             nn.Linear(96 * 9, self.dim),
         )
@@ -50,23 +51,23 @@ class DigitsNet(nn.Module):
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """(B, C, H, W) -> (B, 32, 28, 28), (B, 64, 14, 14), (B, 96, 7, 7)."""
-        x, seen = resize(to_grey(images), SIDE, "antialias"), []
+        x, maps = resize(to_grey(images), SIDE, "antialias"), []
         for layers in (self.trunk[:1], self.trunk[1:3], self.trunk[3:5]):
             x = layers(x)
-            seen.append(x)
-        return seen
+            maps.append(x)
+        return maps
 
     def logits(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 10)."""
         return self.head(self(images))
 
     def classify(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B,) int64, the digit each image most likely shows."""
+        """(B, C, H, W) -> (B,) int64, the most likely digit of each image."""
         return self.logits(images).argmax(1)
 
 
-class ByChannel(nn.Module):
-    """What the digit net makes of every channel, beside one another."""
+class ByChannel(FeatureNet):
+    """The digit net's features of every channel, concatenated."""
 
     dim = 3 * DigitsNet.dim
     resizing = f"each channel, {SIDE}x{SIDE} antialias"
@@ -81,21 +82,21 @@ class ByChannel(nn.Module):
         return self.net(images.flatten(0, 1)[:, None]).view(len(images), -1)
 
 
-@features.register()
+@features.register(kinds={"image"}, gives={"maps", "head"})
 def digits() -> DigitsNet:
-    """A classifier of handwritten digits, shipped with Mulligan; for `digits` and what looks like them."""
+    """A classifier of handwritten digits, shipped with Mulligan; for `digits` and similar images."""
     net = DigitsNet()
     with safe_open(WEIGHTS, "pt") as file:
         net.load_state_dict({name: file.get_tensor(name) for name in net.state_dict()})
         facts = json.loads(file.metadata()["facts"])
     freeze(net)
     net.stamp = stamp_of(net)
-    right = f"right on {facts['held_out_accuracy']} of {facts['held_out_images']} held-out digits"
-    net.describe = f"digits: small classifier, {right} ({facts['script']}, seed {facts['seed']})"
+    correct = f"right on {facts['held_out_accuracy']} of {facts['held_out_images']} held-out digits"
+    net.describe = f"digits: small classifier, {correct} ({facts['script']}, seed {facts['seed']})"
     return net
 
 
-@features.register()
+@features.register(kinds={"image"})
 def digits_by_channel() -> ByChannel:
-    """The digit net for each channel on its own: for `stacked`, whose pictures hold three digits."""
+    """The digit net for each channel on its own: for `stacked`, whose images hold three digits."""
     return ByChannel(digits())

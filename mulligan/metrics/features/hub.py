@@ -1,7 +1,7 @@
-"""`dinov2` and `clip`: large nets that learnt from hundreds of millions of photographs, read by `transformers`.
+"""`dinov2` and `clip`: large nets trained on hundreds of millions of photographs, read by `transformers`.
 
-They see what the net of the FID does not (Stein 2023, arXiv 2306.04675; Jayasumana 2024, arXiv 2401.09603). Their
-weights (1.2 GB each) do not come with Mulligan; only safetensors are read.
+They notice differences that the net of the FID does not (Stein 2023, arXiv 2306.04675; Jayasumana 2024, arXiv
+2401.09603). Their weights (1.2 GB each) do not come with Mulligan; only safetensors are read.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import os
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from mulligan.core.errors import UserError
 from mulligan.core.registry import features
-from mulligan.metrics.features.net import freeze, stamp_of
+from mulligan.metrics.features.net import FeatureNet, freeze, stamp_of
 from mulligan.metrics.features.pixels import to_rgb
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation that DINOv2 was trained with
-CLIPS = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
-class HubNet(nn.Module):
-    """A vision transformer behind its preprocessing: RGB, resized bicubic with antialiasing, normalised."""
+class HubNet(FeatureNet):
+    """A vision transformer with its preprocessing: RGB, resized bicubic with antialiasing, normalised."""
 
     block = 16
     costly = True
@@ -44,32 +44,32 @@ class HubNet(nn.Module):
         return getattr(self.net(((x + 1) / 2 - self.mean) / self.deviation), self.output)
 
 
-@features.register()
+@features.register(kinds={"image"})
 def dinov2(
     *,
-    weights: str = "",  # a folder, or a name on the hub; else MULLIGAN_DINOV2_WEIGHTS, else facebook/dinov2-large
-    size: int = 224,  # of a side, a multiple of 14
+    weights: str = "",  # folder or name on the hub; if empty, MULLIGAN_DINOV2_WEIGHTS, else facebook/dinov2-large
+    size: int = 224,  # pixels of the side that images are resized to, a multiple of 14
 ) -> HubNet:
-    """DINOv2 (Oquab 2023, arXiv 2304.07193), its class token: what FD-DINOv2 is measured in. Extra `hub`."""
+    """The class token of DINOv2 (Oquab 2023, arXiv 2304.07193), as FD-DINOv2 uses it. Needs the extra `hub`."""
     if size < 14 or size % 14:
         raise UserError(f"feature net 'dinov2': size={size} must be a multiple of 14")
     net, where = _read("dinov2", "Dinov2Model", weights, "facebook/dinov2-large")
     return HubNet(net, "pooler_output", net.config.hidden_size, size, IMAGENET, f"dinov2: {where}")
 
 
-@features.register()
+@features.register(kinds={"image"})
 def clip(
     *,
-    weights: str = "",  # as of dinov2; MULLIGAN_CLIP_WEIGHTS, openai/clip-vit-large-patch14-336
+    weights: str = "",  # as for dinov2, from MULLIGAN_CLIP_WEIGHTS or openai/clip-vit-large-patch14-336
 ) -> HubNet:
-    """CLIP's image embedding (Radford 2021, arXiv 2103.00020): CMMD is `gaussian` measured in it. Extra `hub`."""
+    """CLIP's image embedding (Radford 2021, arXiv 2103.00020); `gaussian` of it is CMMD. Needs the extra `hub`."""
     net, where = _read("clip", "CLIPVisionModelWithProjection", weights, "openai/clip-vit-large-patch14-336")
     config = net.config
-    return HubNet(net, "image_embeds", config.projection_dim, config.image_size, CLIPS, f"clip: {where}")
+    return HubNet(net, "image_embeds", config.projection_dim, config.image_size, CLIP, f"clip: {where}")
 
 
 def _read(name: str, kind: str, weights: str, published: str) -> tuple[Any, str]:
-    """The net, and whose weights it has. Raises UserError, saying what to do, where it cannot be had."""
+    """The net, and where its weights are from. Raises UserError, with what to do, if it cannot be loaded."""
     try:
         import transformers
     except ImportError:

@@ -1,8 +1,8 @@
 """The `inception` feature net: InceptionV3 as the Fréchet Inception Distance was defined with, in plain torch.
 
-The architecture is Szegedy 2015 (arXiv 1512.00567) as released by TensorFlow on 2015-12-05 with 1,008 outputs; modules
+The architecture is Szegedy 2015 (arXiv 1512.00567) as released by TensorFlow on 2015-12-05 with 1,008 outputs. Modules
 are named as in the widely used conversion of its weights, `pt_inception-2015-12-05`. It differs from torchvision's:
-average pools leave the padding out of the count, and the last block pools by maximum.
+average pools do not count the padding, and the last block uses a maximum pool.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from mulligan.core.errors import UserError
 from mulligan.core.registry import features
-from mulligan.metrics.features.net import freeze, stamp_of
+from mulligan.metrics.features.net import FeatureNet, freeze, stamp_of
 from mulligan.metrics.features.pixels import Filter, resize, to_rgb
 
 PUBLISHED = "pt_inception-2015-12-05-6726825d.pth"
 PUBLISHED_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 WEIGHTS_VARIABLE = "MULLIGAN_INCEPTION_WEIGHTS"
-COUNTER = ".num_batches_tracked"  # batch norm's, of no use here; some conversions leave it out
+COUNTER = ".num_batches_tracked"  # of batch norm, not used here; some conversions do not have it
 SIDE = 299
 Size = int | tuple[int, int]
 
@@ -123,7 +123,7 @@ class InceptionD(nn.Module):
 
 
 class InceptionE(nn.Module):
-    """8 x 8: branches that fan out (figure 7); `max_pool` in the last block of the FID's net."""
+    """8 x 8: branches that split again (figure 7); `max_pool` is for the last block of the FID's net."""
 
     def __init__(self, inputs: int, *, max_pool: bool) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class InceptionE(nn.Module):
 
 
 class InceptionV3(nn.Module):
-    """(B, 3, 299, 299), scaled as (pixel - 128) / 128, -> (B, 2048) pooled features, which `fc` reads."""
+    """(B, 3, 299, 299), scaled as (pixel - 128) / 128, -> (B, 2048) pooled features, the input of `fc`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,12 +192,12 @@ class InceptionV3(nn.Module):
         return [first, second, third, x]
 
 
-class FidInception(nn.Module):
-    """InceptionV3 behind the preprocessing of the FID."""
+class FidInception(FeatureNet):
+    """InceptionV3 with the preprocessing of the FID."""
 
+    costly = has_maps = True
     dim = 2048
     block = 16
-    costly = True
 
     def __init__(self, net: InceptionV3, filter: Filter, source: str) -> None:
         super().__init__()
@@ -209,41 +209,43 @@ class FidInception(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 1 | 3 | 4, H, W) float in [-1, 1] -> (B, 2048)."""
-        return self.net(self._prepared(images))
+        return self.net(self._preprocess(images))
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """(B, 1 | 3 | 4, H, W) -> (B, 192, 71, 71), (B, 288, 35, 35), (B, 768, 17, 17), (B, 2048, 8, 8)."""
-        return self.net.maps(self._prepared(images))
+        return self.net.maps(self._preprocess(images))
 
-    def _prepared(self, images: Tensor) -> Tensor:
+    def _preprocess(self, images: Tensor) -> Tensor:
         pixels = (resize(to_rgb(images), SIDE, self.filter) + 1) * 127.5
-        # On CPUs its convolutions are 1.4 times as fast with channels last.
+        # On CPUs convolutions are 1.4 times as fast with channels last.
         return ((pixels - 128) / 128).contiguous(memory_format=torch.channels_last)
 
 
-@features.register()
+@features.register(kinds={"image"}, gives={"maps"})
 def inception(
     *,
-    weights: Path | None = None,  # .pth or .safetensors; else MULLIGAN_INCEPTION_WEIGHTS, else the cache folder
-    resize: Filter = "antialias",  # "legacy" or "tf1": as in older papers
+    weights: Path | None = None,  # .pth or .safetensors; if None, MULLIGAN_INCEPTION_WEIGHTS, else the cache folder
+    resize: Filter = "antialias",  # filter to 299 x 299; "legacy" or "tf1" as in older papers
 ) -> FidInception:
     """The network of the Fréchet Inception Distance, for photographs. Its weights (96 MB) do not come with Mulligan."""
     path = _find(weights)
-    with torch.device("meta"):  # no need to draw weights that a file replaces
+    with torch.device("meta"):  # no initialisation, as a file replaces the weights
         net = InceptionV3()
     tensors = _read(path)
-    wanted = {name: tensor.shape for name, tensor in net.state_dict().items() if not name.endswith(COUNTER)}
-    given = {name: tensor.shape for name, tensor in tensors.items()}
-    if odd := sorted({name for name, _ in wanted.items() ^ given.items()}):
-        raise UserError(f"{path}: not the FID's InceptionV3: {len(odd)} names or shapes differ, such as {odd[0]}")
+    expected = {name: tensor.shape for name, tensor in net.state_dict().items() if not name.endswith(COUNTER)}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if different := sorted({name for name, _ in expected.items() ^ found.items()}):
+        raise UserError(
+            f"{path}: not the FID's InceptionV3: {len(different)} names or shapes differ, such as {different[0]}"
+        )
     net.load_state_dict(tensors, assign=True)
     return FidInception(net, resize, _source(path))
 
 
-def _find(given: Path | None) -> Path:
+def _find(weights: Path | None) -> Path:
     from platformdirs import user_cache_dir
 
-    if named := given or os.environ.get(WEIGHTS_VARIABLE):
+    if named := weights or os.environ.get(WEIGHTS_VARIABLE):
         path = Path(named).expanduser()
         if not path.is_file():
             raise UserError(f"{path}: no such file; it should hold the weights of feature net 'inception'")
@@ -259,7 +261,7 @@ def _find(given: Path | None) -> Path:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, nothing of which is run: torch.load is held to plain tensors."""
+    """The tensors of a file. No code in it is run: torch.load accepts plain tensors only."""
     try:
         if path.suffix == ".safetensors":
             tensors = load_file(path)
@@ -272,11 +274,11 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _source(path: Path) -> str:
-    """Whose weights these are. Raises UserError for the published file when damaged."""
+    """Whether these are the published weights. Raises UserError if the published file is damaged."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest == PUBLISHED_SHA256:
         return "published weights of 2015-12-05"
     if path.name == PUBLISHED:
         raise UserError(f"{path}: damaged: its sha256 is {digest}, the published file's {PUBLISHED_SHA256}")
-    return f"weights {path.name}, sha256 {digest[:12]}, not known as the published ones"
+    return f"weights {path.name}, sha256 {digest[:12]}, not the published ones"

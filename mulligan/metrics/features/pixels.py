@@ -1,4 +1,4 @@
-"""What images go through before a feature net sees them: channels and size, in arithmetic that is one on every device.
+"""Preprocessing of images for a feature net: channels and size, with the same arithmetic on every device.
 
 Images are (B, C, H, W) float in [-1, 1] with C = 1 (grey), 3 (RGB) or 4 (RGBA, composited on white).
 """
@@ -40,9 +40,9 @@ def to_grey(images: Tensor) -> Tensor:
 def resize(images: Tensor, size: int, filter: Filter) -> Tensor:
     """(B, C, H, W) -> (B, C, size, size), linear in both axes.
 
-    `antialias` widens the triangle when shrinking (Pillow's bilinear; Parmar 2022, arXiv 2104.11222, says why);
-    `legacy` does not (torch's align_corners=False: most FIDs printed before 2022); `tf1` moreover measures from the
-    corner, not the centre, of a pixel (TensorFlow 1, which the first FIDs were computed with).
+    `antialias` widens the triangle when shrinking (Pillow's bilinear; reasons in Parmar 2022, arXiv 2104.11222).
+    `legacy` does not (torch's align_corners=False, used for most FIDs published before 2022). `tf1` also measures from
+    the corner, not the centre, of a pixel (TensorFlow 1, used for the first FIDs).
     """
     height, width = images.shape[-2:]
     if height != size:
@@ -53,11 +53,11 @@ def resize(images: Tensor, size: int, filter: Filter) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-@torch.inference_mode(False)  # it is kept, also for those who differentiate
+@torch.inference_mode(False)  # it is cached, also for callers that differentiate
 def resize_matrix(old: int, new: int, filter: Filter) -> Tensor:
-    """(new, old) float32: row i holds what each old pixel gives to new pixel i. A tap beyond the edge is left out."""
-    at = torch.arange(new, dtype=torch.float64)
-    centre = at * old / new if filter == "tf1" else (at + 0.5) * old / new - 0.5
+    """(new, old) float32: row i holds the weights of old pixels in new pixel i. Taps beyond the edge are left out."""
+    index = torch.arange(new, dtype=torch.float64)
+    centre = index * old / new if filter == "tf1" else (index + 0.5) * old / new - 0.5
     reach = max(1.0, old / new) if filter == "antialias" else 1.0
     taps = (1 - (torch.arange(old) - centre[:, None]).abs() / reach).clamp(min=0)
     return (taps / taps.sum(1, keepdim=True)).float()

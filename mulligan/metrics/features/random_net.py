@@ -1,4 +1,4 @@
-"""The `random` feature net: a fixed, untrained convolutional net. It needs nothing, takes anything, and sees little."""
+"""The `random` feature net: a fixed, untrained convolutional net for images of any size. Its features are weak."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from torch import Tensor, nn
 
 from mulligan.core.registry import features
 from mulligan.core.seeding import generator_at
-from mulligan.metrics.features.net import freeze, stamp_of
+from mulligan.metrics.features.net import FeatureNet, freeze, stamp_of
 from mulligan.metrics.features.pixels import resize
 
 SIDE = 64
 WIDTHS = (32, 64, 64)
 
 
-class RandomNet(nn.Module):
-    """Three strided convolutions, averaged over quarters of the picture; any number of channels, any size."""
+class RandomNet(FeatureNet):
+    """Three strided convolutions, averaged over quarters of the image; any number of channels, any size."""
 
+    has_maps = True
     dim = WIDTHS[-1] * 4
     resizing = f"{SIDE}x{SIDE} antialias"
     block = 256
-    describe = "random: untrained convolutions, weak: trust it only to notice gross damage"
+    describe = "random: untrained convolutions, weak: it shows only severe damage"
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -40,25 +41,25 @@ class RandomNet(nn.Module):
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """(B, C, H, W) -> (B, 32, 32, 32), (B, 64, 16, 16), (B, 64, 8, 8)."""
-        x, seen = resize(images, SIDE, "antialias"), []
-        # Each channel's weights are drawn by its number, so that the net is one net for any count of channels.
+        x, maps = resize(images, SIDE, "antialias"), []
+        # Each channel's weights are seeded by its index, so that the net is the same for any number of channels.
         first = torch.cat([_weights(WIDTHS[0], 1, self.seed, 0, channel) for channel in range(x.shape[1])], 1)
         for weights in [first.to(x.device) / x.shape[1] ** 0.5, *self.deep]:
             x = F.relu(F.conv2d(x, weights, stride=2, padding=1))  # 32, 16, 8 pixels wide
-            seen.append(x)
-        return seen
+            maps.append(x)
+        return maps
 
 
 def _weights(outputs: int, inputs: int, *position: int) -> Tensor:
-    """(outputs, inputs, 3, 3) of He 2015's variance; uniform, because uniform draws are the same on any machine."""
+    """(outputs, inputs, 3, 3) with He 2015's variance; uniform, because uniform draws are equal on every machine."""
     draw = torch.rand(outputs, inputs, 3, 3, generator=generator_at("random feature net", *position))
     return (draw * 2 - 1) * (6 / (9 * inputs)) ** 0.5
 
 
-@features.register()
+@features.register(kinds={"image"}, gives={"maps"})
 def random(
     *,
-    seed: int = 0,  # another seed is another net: numbers compare only within one
+    seed: int = 0,  # of the weights; numbers can be compared only between equal seeds
 ) -> RandomNet:
-    """A fixed, untrained convolutional net, for data that no other net was made for."""
+    """A fixed, untrained convolutional net, for images that no other net was trained for."""
     return RandomNet(seed)

@@ -1,7 +1,7 @@
-"""Features kept on disk by the pixels they were taken of, so that nothing costly is computed twice.
+"""A cache of features on disk, by the records they were computed from, so that no costly features are computed twice.
 
-An evaluation that was killed goes on where it was, and real images are looked at once; of other pixels, or for another
-net, nothing is found.
+An evaluation that was interrupted continues where it was, and the features of real samples are computed once. Other
+records, or another net, have other files.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor
 from mulligan.core.run import write_whole
 from mulligan.metrics.features.net import FeatureNet
 
-MOST = 2 * 10**9  # bytes; beyond, what was longest not asked for goes
+MOST = 2 * 10**9  # bytes; beyond them the files that were unused for longest are deleted
 FEATURES = "features"
 
 
-class Kept:
-    """A folder of one file for each block of images."""
+class FeatureCache:
+    """A folder with one file for each block of records."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,23 +35,23 @@ class Kept:
             if total > MOST:
                 path.unlink(missing_ok=True)
 
-    def _path(self, net: FeatureNet, images: Tensor) -> Path:
-        pixels = images.contiguous()
-        about = f"{net.stamp} {net.resizing} {pixels.dtype} {tuple(pixels.shape)}"
+    def _path(self, net: FeatureNet, records: Tensor) -> Path:
+        records = records.contiguous()
+        about = f"{net.stamp} {net.resizing} {records.dtype} {tuple(records.shape)}"
         digest = hashlib.blake2b(about.encode(), digest_size=16)
-        digest.update(pixels.numpy())
+        digest.update(records.numpy())
         return self.folder / f"{digest.hexdigest()}.safetensors"
 
-    def features(self, net: FeatureNet, images: Tensor, take: Callable[[Tensor], Tensor]) -> Tensor:
-        """(b, D) of images (b, ...) on the CPU: as they are kept, or taken now, and kept.
+    def features(self, net: FeatureNet, records: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """(b, D) of records (b, ...) on the CPU: from the cache, or computed now and stored.
 
         Raises OSError where the disk is full or cannot be written.
         """
-        path = self._path(net, images)
+        path = self._path(net, records)
         try:
             found = load(path.read_bytes())[FEATURES]
             path.touch()
         except (OSError, SafetensorError, KeyError):
-            found = take(images)
+            found = compute(records)
             write_whole(path, save({FEATURES: found.contiguous()}))
         return found

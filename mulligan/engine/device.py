@@ -1,0 +1,102 @@
+"""Where and how a game computes: device, precision, memory layout, compilation, and whether bits are repeatable."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mulligan.core.errors import UserError
+from mulligan.core.step import LatentUpdate, Penalty, Rule
+
+# by a sample's axes: what oneDNN and cuDNN compute convolutions in, so that they need not reorder their input
+LAYOUTS = {"HW": torch.channels_last, "THW": torch.channels_last_3d}
+
+
+@dataclass(frozen=True)
+class DeviceSetting:
+    """All of it, for one run."""
+
+    device: torch.device
+    precision: str = "fp32"  # "fp32", "bf16" or "fp16"
+    compile: bool = False  # networks by torch.compile, where `may_compile` allows it
+    repeatable: bool = True  # the same bits each time; else cuDNN times its algorithms and takes the fastest
+
+    def make_repeatable(self) -> None:
+        """Set in torch, for the process, what `repeatable` says."""
+        if self.repeatable:
+            make_repeatable(self.device)
+        elif self.device.type == "cuda":
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = True, False
+
+    def memory_format(self, axes: str) -> torch.memory_format:
+        """The layout of networks for samples with these axes."""
+        return LAYOUTS.get(axes, torch.preserve_format)
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        return autocast_for(self.precision, self.device)()
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """The loss scale of a player; it does nothing but in fp16."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+
+    def compile_networks(self, nets: Iterable[nn.Module], rules: Iterable[Rule]) -> bool:
+        """Compile networks in place, and say whether they were. G's average has to be copied from G before."""
+        if compiles := self.compile and may_compile(rules):
+            for net in nets:
+                net.compile()
+        return compiles
+
+
+def device_setting(
+    device: str = "auto", precision: str = "auto", *, compile: bool = False, repeatable: bool = True
+) -> DeviceSetting:
+    """The setting for a device and a precision by name. Raises UserError for what is not here."""
+    on = pick_device(device)
+    return DeviceSetting(on, pick_precision(precision, on), compile, repeatable)
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`auto` is the fastest of CUDA, MPS and the CPU that is here."""
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device("cuda" if here["cuda"] else "mps" if here["mps"] else "cpu")
+    kind = name.partition(":")[0]
+    if kind not in here:
+        raise UserError(f"--device {name}: valid: auto, {', '.join(here)}")
+    if not here[kind]:
+        raise UserError(f"--device {name}: this machine has none that torch can use; --device auto takes what is here")
+    return torch.device(name)
+
+
+def pick_precision(wanted: str, device: torch.device) -> str:
+    """`auto` is bf16 on a GPU that computes in it, else fp32."""
+    if wanted == "auto":
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if wanted == "fp16" and device.type != "cuda":
+        raise UserError(f"precision=fp16 needs a CUDA device, this run is on {device.type}; use bf16 or fp32")
+    return wanted
+
+
+def autocast_for(precision: str, device: torch.device) -> Callable[[], contextlib.AbstractContextManager]:
+    if precision == "fp32":
+        return contextlib.nullcontext
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float16
+    return lambda: torch.autocast(device.type, dtype)
+
+
+def make_repeatable(device: torch.device) -> None:
+    """The same bits for the same position, on this device: cuDNN would otherwise choose its algorithms by timing."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+
+
+def may_compile(rules: Iterable[Rule]) -> bool:
+    """Whether a game with these rules never differentiates a gradient of a network, which torch.compile cannot do."""
+    return not any(
+        isinstance(rule, LatentUpdate) or (isinstance(rule, Penalty) and (rule.twice or rule.grad_of)) for rule in rules
+    )
