@@ -28,11 +28,11 @@ edit it.
 
 - `RUN` is the folder of a run, for example `runs/digits`.
 - `DATA` is a built-in data set (`digits`, `stacked`, `ring`, `grid`) or a path.
-- **Exit codes:** 0 done; 1 the training failed and could not be repaired; 2 something that you can correct, and one line
-  on stderr says what; 130 interrupted and saved.
+- **Exit codes:** 0 done; 1 the training failed and could not be repaired; 2 something that you can correct, and one
+  line on stderr says what; 130 interrupted and saved.
 - **Output:** results go to stdout, progress and messages to stderr. `--json` prints a result for programs.
-- **Cache:** decoded data, learnt feature nets and autoencoders lie in the user's cache folder, or in the folder that the
-  environment variable `MULLIGAN_CACHE` names. It can be deleted at any time.
+- **Cache:** decoded data, learnt feature nets and autoencoders lie in the user's cache folder, or in the folder that
+  the environment variable `MULLIGAN_CACHE` names. It can be deleted at any time.
 - **Shell completion:** `eval "$(mulligan completion bash)"` (or `zsh`, `fish`)
 """
 

@@ -185,16 +185,17 @@ def test_latent_spaces_and_styles_are_those_of_g(shapes: Path, tmp_path: Path, m
 
 def test_a_changed_or_missing_file_is_named(shapes: Path, tmp_path: Path, made: api.Latents) -> None:
     path = tmp_path / "run" / "autoencoder.safetensors"
-    api.keep(path, "self", made)
+    api.save_with_run(path, "self", made)
     assert torch.equal(
-        api.read_kept(path, "self", CPU).decode(made.data.records([0])), made.autoencoder.decode(made.data.records([0]))
+        api.read_saved(path, "self", CPU).decode(made.data.records([0])),
+        made.autoencoder.decode(made.data.records([0])),
     )
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(UserError, match=r"autoencoder\.safetensors: not a whole autoencoder"):
-        api.read_kept(path, "self", CPU)
+        api.read_saved(path, "self", CPU)
     path.unlink()
     with pytest.raises(UserError, match=r"autoencoder\.safetensors: no such file; the run cannot make pictures"):
-        api.read_kept(path, "self", CPU)
+        api.read_saved(path, "self", CPU)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The command line: quick, frozen, and one line for what the user did wrong."""
+"""The command line: quick, its words fixed, and one line for what the user did wrong."""
 
 from __future__ import annotations
 
@@ -17,20 +17,18 @@ import pytest
 
 from mulligan.cli import cli
 
+READ = {"size", "labels", "channels", "max_bad", "assignments"}  # how data are read
 VERBS = {
     "train": {
-        "out", "recipe", "task", "minutes", "images", "epochs", "converge", "seed", "settings", "features", "device",
-        "guard", "dry_run", "as_json", "quiet", "size", "labels", "channels", "max_bad", "autoencoder", "data",
-        "other",
+        "data", "other", "out", "recipe", "task", "minutes", "samples", "epochs", "converge", "seed", "changes",
+        "features", "device", "guard", "dry_run", "as_json", "quiet", "autoencoder", *READ,
     },
     "sample": {"run", "n", "seed", "class_", "truncation", "out", "which", "device"},
     "evaluate": {
-        "what", "data", "groups", "features", "split", "samples", "seed", "which", "device", "as_json", "size",
-        "labels", "channels", "max_bad", "quiet",
+        "what", "data", "groups", "features", "split", "samples", "seed", "which", "device", "as_json", "quiet", *READ,
     },
     "compare": {
-        "whats", "data", "features", "split", "samples", "seed", "which", "device", "as_json", "size", "labels",
-        "channels", "max_bad", "quiet",
+        "whats", "data", "features", "split", "samples", "seed", "which", "device", "as_json", "quiet", *READ,
     },
     "study": {
         "run", "data", "test", "ratios", "seeds", "steps", "write", "which", "device", "as_json", "quiet",
@@ -59,8 +57,9 @@ VERBS = {
         },
     },
     "diagnose": {"run", "as_json"},
-    "inspect": {"data", "pairs", "as_json", "size", "labels", "channels", "max_bad"},
+    "inspect": {"data", "pairs", "as_json", *READ},
     "zoo": {"names", "find", "as_json"},
+    "parts": {"kind", "name", "as_json", "markdown"},
     "completion": {"shell"},
 }  # fmt: skip
 
@@ -73,14 +72,26 @@ def mulligan(*words: str | Path, **environment: str) -> subprocess.CompletedProc
 
 
 def words_of(command: click.Command) -> set[str | None] | dict[str, Any]:
-    """What a verb takes; of a group, what each of its verbs takes."""
+    """What a verb takes, apart from --with; of a group, what each of its verbs takes."""
     if isinstance(command, click.Group):
         return {name: words_of(each) for name, each in command.commands.items()}
-    return {p.name for p in command.params}
+    return {p.name for p in command.params} - {"with"}
 
 
-def test_verbs_and_options_are_frozen() -> None:
+def test_verbs_and_options_are_fixed() -> None:
     assert words_of(cli) == VERBS
+
+
+def test_every_verb_that_uses_parts_takes_files_of_parts() -> None:
+    for name, command in cli.commands.items():
+        verbs = command.commands.values() if isinstance(command, click.Group) else [command]
+        for verb in verbs:
+            assert any("--with" in p.opts for p in verb.params) == (name != "completion"), verb.name
+
+
+def test_a_count_of_samples_may_be_called_images() -> None:
+    (option,) = (p for p in cli.commands["train"].params if p.name == "samples")
+    assert option.opts == ["--samples", "--images"]
 
 
 def test_every_option_is_explained() -> None:
@@ -126,13 +137,15 @@ def one_line(result: subprocess.CompletedProcess) -> str:
         (["train", "/nowhere/at/all"], "/nowhere/at/all"),
         (["train", "digits", "--recipe", "dcgam"], "did you mean 'dcgan'"),
         (["train", "digits", "--set", "generator.widht=3"], "did you mean 'width'"),
-        (["train", "digits", "--set", "generator"], "part.option=value"),
+        (["train", "digits", "--set", "generator"], "--set generator.width=128"),
         (["train", "digits", "--minutes", "0"], "positive"),
         (["train", "digits", "--minutes", "soon"], "valid float"),
         (["train", "digits", "--device", "tpu"], "cpu"),
-        (["train", "digits", "--features", "inceptoin", "--images", "8"], "inception"),
+        (["train", "digits", "--features", "inceptoin", "--samples", "8"], "inception"),
         (["train", "digits", "--size", "0x3"], "0x3"),
-        (["train", "digits", "--out", "/proc/nothing/here", "--images", "8"], "/proc/nothing"),
+        (["train", "digits", "--read", "siez=3"], "did you mean 'size'"),
+        (["train", "digits", "--read", "size"], "--read size=64"),
+        (["train", "digits", "--out", "/proc/nothing/here", "--samples", "8"], "/proc/nothing"),
         (["train"], "DATA"),
         (["trian", "digits"], "trian"),
         (["sample", "/nowhere"], "/nowhere"),
@@ -154,10 +167,10 @@ def test_what_the_user_did_wrong_is_one_line(words: list[str], complaint: str, t
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli") / "run"
     result = mulligan(
-        "train", "digits", "--images", "32", "--out", out, "--set", "batch=8", "--set", "generator.width=8", "--json"
+        "train", "digits", "--samples", "32", "--out", out, "--set", "batch=8", "--set", "generator.width=8", "--json"
     )
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["images_seen"] == 32
+    assert json.loads(result.stdout)["samples_seen"] == 32
     return out
 
 
@@ -176,11 +189,11 @@ def test_evaluate_prints_json(run: Path) -> None:
     )
 
 
-def test_a_dry_run_foresees_and_writes_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_predicts_and_writes_nothing(tmp_path: Path) -> None:
     words = ["train", "digits", "--minutes", "5", "--dry-run", "--json", "--out", str(tmp_path / "x")]
-    foreseen = json.loads(mulligan(*words).stdout)
-    assert foreseen["parameters"]["generator"] > 0 and foreseen["predicted_memory_mb"] > 100
-    assert foreseen["predicted_minutes"] == pytest.approx(5, rel=0.05)
+    predicted = json.loads(mulligan(*words).stdout)
+    assert predicted["parameters"]["generator"] > 0 and predicted["predicted_memory_mb"] > 100
+    assert predicted["predicted_minutes"] == pytest.approx(5, rel=0.05)
     assert not (tmp_path / "x").exists()
 
 
@@ -233,7 +246,7 @@ def test_a_read_only_folder_is_one_line(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write anywhere")
     tmp_path.chmod(0o500)
-    assert str(tmp_path) in one_line(mulligan("train", "digits", "--images", "8", "--out", tmp_path / "x"))
+    assert str(tmp_path) in one_line(mulligan("train", "digits", "--samples", "8", "--out", tmp_path / "x"))
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -179,7 +179,7 @@ def test_a_disk_that_is_too_small(tmp_path, monkeypatch):
     path, root = npz(tmp_path / "x.npz"), tmp_path / "cache"
     free = shutil.disk_usage(tmp_path)._replace(free=19_199)
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda at: free)
-    with pytest.raises(UserError, match=r"cache: .* take .* MB .* are free; .*--size.*MULLIGAN_CACHE"):
+    with pytest.raises(UserError, match=r"cache: .* take .* MB, and only .* MB are free; .*--size.*MULLIGAN_CACHE"):
         open_data(path, cache=root)
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda at: free._replace(free=19_200))
     assert open_data(path, cache=root).count == 300

@@ -114,8 +114,8 @@ def test_grey_with_alpha_1_bit_and_palettes(folder, opened, tmp_path):
     palette.save(tmp_path / "bits" / "b.png")
     assert (only(opened(tmp_path / "bits"))[1:] == [9, 8, 7]).all()
     palette.save(tmp_path / "bits" / "b.png", transparency=0)
-    shown = only(opened(tmp_path / "bits"))
-    assert (shown[0, 0, 3], shown[1, 1].tolist()) == (0, [9, 8, 7, 255])
+    clear = only(opened(tmp_path / "bits"))
+    assert (clear[0, 0, 3], clear[1, 1].tolist()) == (0, [9, 8, 7, 255])
     assert (only(opened(tmp_path / "bits", channels=3))[0, 0] == 255).all()
 
 
@@ -162,9 +162,9 @@ def test_most_frequent_size_wins_and_the_rest_is_cropped_at_the_centre(folder, o
     assert data.shape == (3, 20, 20) and data.checkup.found["sizes"] == {"20x20": 3, "10x30": 1}
     whole = np.asarray(Image.fromarray(wide).resize((60, 20), Image.Resampling.LANCZOS))
     assert np.array_equal(pixels(data, 0), whole[:, 20:40])
-    assert data.checkup.found["resize"] in " ".join(data.checkup.plan) and "resize 1 images of another size" in " ".join(
+    assert data.checkup.found["resize"] in " ".join(
         data.checkup.plan
-    )
+    ) and "resize 1 images of another size" in " ".join(data.checkup.plan)
     assert opened(size=(4, 6)).shape == (3, 4, 6)
     with pytest.raises(UserError, match="--size 0x4"):
         opened(size=(0, 4))
@@ -293,7 +293,7 @@ def test_unreadable_files_and_folders(folder, opened):
     finally:
         (folder / "sub").chmod(0o700)
     (folder / "b.png").chmod(0o600)
-    assert opened().count == 3  # what changed is seen
+    assert opened().count == 3  # the change is noticed
 
 
 def test_names_that_a_terminal_would_obey(folder, opened):

@@ -19,7 +19,7 @@ from mulligan.core.recipe import Term
 from mulligan.core.run import RunFolder
 from mulligan.core.step import LatentUpdate, Loss, Penalty
 from mulligan.engine import checkpoint
-from mulligan.engine.ahead import Ahead, dealt_ahead
+from mulligan.engine.ahead import Ahead, prepared_ahead
 from mulligan.engine.detectors import diagnose, history_of
 from mulligan.engine.device import DeviceSetting, device_setting, may_compile, pick_device, pick_precision
 from mulligan.engine.journal import Averages, Journal
@@ -113,7 +113,7 @@ def stepped(batch_at, steps: int, batch: int = 4) -> list[Batch]:
     return [batch_at(step * batch, batch) for step in range(steps)]
 
 
-def test_batches_dealt_ahead_are_the_same_and_touch_no_global_rng() -> None:
+def test_batches_prepared_ahead_are_the_same_and_touch_no_global_rng() -> None:
     def train_batch(position: int, count: int) -> Batch:
         rng = torch.Generator().manual_seed(position)
         return Batch(torch.rand(count, 3, generator=rng), NO_COND)
@@ -130,7 +130,7 @@ def test_batches_dealt_ahead_are_the_same_and_touch_no_global_rng() -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"accumulate": 2, "d_turns": 2}, {"share_fakes": False}], ids=str)
-def test_a_game_dealt_ahead_is_the_same_game(settings: dict) -> None:
+def test_a_game_prepared_ahead_is_the_same_game(settings: dict) -> None:
     plain, ahead = toy_game(dropout=0.3, **settings), toy_game(dropout=0.3, **settings)
     asked: list[int] = []
     batch_at = ahead.train_batch
@@ -197,8 +197,8 @@ def test_an_interrupt_leaves_no_thread_behind() -> None:
 
 def test_dealing_ahead_is_for_gpus() -> None:
     batch_at = toy_game().train_batch
-    assert dealt_ahead(batch_at, CPU) is batch_at
-    assert isinstance(dealt_ahead(batch_at, torch.device("cuda")), Ahead)
+    assert prepared_ahead(batch_at, CPU) is batch_at
+    assert isinstance(prepared_ahead(batch_at, torch.device("cuda")), Ahead)
 
 
 def test_devices_and_precisions_that_are_not_here_are_refused_in_a_line() -> None:
@@ -258,3 +258,25 @@ def test_a_compiled_game_is_the_same_but_for_rounding() -> None:
     assert mine.keys() == theirs.keys()
     for name, tensor in mine.items():
         torch.testing.assert_close(tensor, theirs[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_a_game_in_fp16_is_the_same_with_batches_from_pinned_memory() -> None:
+    setting = device_setting("cuda", "fp16")
+    setting.make_repeatable()
+    played = []
+    for ahead in (False, True):
+        game = toy_game(device=setting.device, autocast=setting.autocast)
+        for player in (game.g, game.d):
+            player.net.to(setting.device)
+            player.scaler = setting.scaler()
+        game.ema.net.to(setting.device)
+        deal = game.train_batch
+        game.train_batch = (
+            prepared_ahead(deal, setting.device)
+            if ahead
+            else lambda at, n, deal=deal: Batch(deal(at, n).real.to(setting.device), NO_COND)
+        )
+        assert run(game, 40).status == "finished"
+        played.append(weights(game))
+    assert same(*played) and all(tensor.isfinite().all() for tensor in played[0].values())

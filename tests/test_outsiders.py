@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -90,10 +91,11 @@ def file_of(folder: Path, name: str, text: str) -> Path:
     return folder / name
 
 
-def mulligan(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess:
+def mulligan(*words: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
     """A verb in another process."""
     order = [sys.executable, "-m", "mulligan", *map(str, words)]
-    return subprocess.run(order, cwd=cwd, capture_output=True, text=True, timeout=300)
+    env = {**os.environ, **environment}
+    return subprocess.run(order, cwd=cwd, capture_output=True, text=True, timeout=300, env=env)
 
 
 def printed(*words: str | Path) -> str:
@@ -137,6 +139,20 @@ def test_a_run_knows_the_file_of_its_parts(tmp_path: Path) -> None:
     done = mulligan(*sample, cwd=elsewhere)
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and "is not the same as when" in done.stderr
+
+
+def test_a_run_folder_of_a_stranger_runs_no_code(tmp_path: Path) -> None:
+    """What run.json names is imported by itself only where the user brought it before; else it has to be named."""
+    file = file_of(tmp_path, "my_gan.py", RECIPE + "\nprint('code ran')\n")
+    order = ["train", "digits", "--recipe", "softmax-gan", "--samples", 32, "--set", "batch=8", "--out", "run"]
+    assert mulligan(*order, "--quiet", "--with", "my_gan.py", cwd=tmp_path).returncode == 0
+    sample = ["sample", "run", "-n", 4, "--out", "s.png"]
+    stranger = {"MULLIGAN_CACHE": str(tmp_path / "another machine")}
+    done = mulligan(*sample, cwd=tmp_path, **stranger)
+    assert "not used on this machine before" in one_line(done) and f"--with {file}" in done.stderr
+    assert "code ran" not in done.stdout
+    assert mulligan(*sample, "--with", "my_gan.py", cwd=tmp_path, **stranger).returncode == 0
+    assert mulligan(*sample, cwd=tmp_path, **stranger).returncode == 0, "it is known from now on"
 
 
 def test_verbs_that_show_recipes_and_parts_take_a_file(tmp_path: Path) -> None:

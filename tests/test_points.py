@@ -12,8 +12,8 @@ import mulligan as mg
 from mulligan.core.errors import UserError
 from mulligan.data import open_data
 from mulligan.data.points import MIXTURES
-from mulligan.kinds.points import PointSample
 from mulligan.kinds.pictures import EDGE, PLOT, plot
+from mulligan.kinds.points import PointSample
 from mulligan.measure.judge import Judge
 
 
@@ -71,7 +71,7 @@ def test_a_game_in_the_plane(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="points are not written as a folder"):
         run.sample(70, out=tmp_path / "folder")
     assert run.evaluate(samples=100)["metrics"]["modes"] >= 0
-    with pytest.raises(UserError, match="'random' is for image samples, and these are points of 2; .*: plain"):
+    with pytest.raises(UserError, match=r"'random' is for image samples, and these are points of 2; .*: plain"):
         Judge(open_data("ring"), "random", num_fake=10)
 
 

@@ -1,4 +1,4 @@
-"""Tasks that corrupt images, and the game of making them whole again."""
+"""Tasks that corrupt images, and the batches that they make."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def clean() -> torch.Tensor:
 @pytest.mark.parametrize("part", KINDS, ids=lambda part: " ".join(map(str, part.as_json().values())))
 def test_corruption_is_seeded_in_range_and_of_the_shape_it_says(part: Part, clean: torch.Tensor) -> None:
     task = task_of(part)
-    seen, again, other = (task.corrupt(clean.clone(), rng(seed)) for seed in (1, 1, 2))
-    assert list(seen) == list(task.condition.names) == ["image", "mask"][: 1 + (part.name == "inpaint")]
-    for name, tensor in seen.items():
+    cond, again, other = (task.corrupt(clean.clone(), rng(seed)) for seed in (1, 1, 2))
+    assert list(cond) == list(task.condition.names) == ["image", "mask"][: 1 + (part.name == "inpaint")]
+    for name, tensor in cond.items():
         assert tensor.shape == (6, *task.condition[name].shape) and tensor.shape[2:] == (24, 36)
         assert task.condition[name].along == "HW" and tensor.dtype == torch.float32
         assert tensor.isfinite().all() and tensor.abs().max() <= 1
@@ -65,8 +65,8 @@ def test_corruption_is_seeded_in_range_and_of_the_shape_it_says(part: Part, clea
         if part.name not in ("colour", "superres"):  # which leave nothing to chance
             assert not torch.equal(tensor, other[name])
     if part.name not in ("inpaint", "colour"):
-        assert not torch.equal(seen["image"], clean)
-        assert (seen["image"] - clean).abs().mean() < 0.5, "it is still the same picture"
+        assert not torch.equal(cond["image"], clean)
+        assert (cond["image"] - clean).abs().mean() < 0.5, "it is still the same picture"
 
 
 @pytest.mark.parametrize("kind", ["boxes", "strokes", "border", "half", "mixed"])

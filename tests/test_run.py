@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 import os
+import pydoc
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +23,7 @@ from safetensors import safe_open
 import mulligan as mg
 from mulligan.core import registry
 from mulligan.core.errors import UserError
+from mulligan.core.formats import FORMAT
 from mulligan.core.run import RunFolder
 from mulligan.engine import checkpoint
 from mulligan.engine.loop import Stop
@@ -269,3 +274,92 @@ def test_checkpoints_are_safetensors(digits_run: mg.Run) -> None:
     assert {path.suffix for path in files} == {".safetensors", ".json"}
     with safe_open(digits_run.folder.checkpoints / "best.safetensors", "pt") as file:
         assert {name.partition(".")[0] for name in file.keys()} == {"ema", "g", "d", "optimizer"}  # noqa: SIM118
+
+
+V1 = Path(__file__).parent / "data" / "run-v1"  # written by the version whose run folders were of format 1
+AS_WRITTEN = torch.backends.cpu.get_cpu_capability() == "AVX512"  # by the kind of processor that computed them
+GRID = {"batch": 16, "generator.widths": "16,16", "discriminator.widths": "16"}
+
+
+@pytest.mark.parametrize(("name", "noun", "best"), [("digits", "images", 16), ("grid", "points", 64)])
+def test_a_run_folder_of_format_1_is_read(name: str, noun: str, best: int, tmp_path: Path) -> None:
+    run = mg.load(shutil.copytree(V1 / name, tmp_path / name), device="cpu")
+    expected, made = torch.from_numpy(np.load(V1 / f"{name}-samples.npy")), run.sample(4, seed=1)
+    if AS_WRITTEN:
+        assert torch.equal(made, expected)
+    assert made.dtype == expected.dtype
+    torch.testing.assert_close(made, expected, rtol=1e-4, atol=0 if made.is_floating_point() else 1)
+    assert run.classes == (list("0123456789") if name == "digits" else []) and run.sample_kind.noun == noun
+    assert [row["samples"] for row in run.folder.rows("progress")] == list(
+        range(16, run.summary["samples_seen"] + 1, 16)
+    )
+
+    found = mg.diagnose(run.path)
+    assert (found["status"], found["noun"], found["best"]) == ("finished", noun, best)
+    assert [finding["name"] for finding in found["findings"]] == ["a short run"]
+
+    measured = mg.evaluate(run.path, samples=64, groups=["quality"], device="cpu")
+    assert measured["protocol"]["checkpoint"] == f"{name} after {best} {noun}"
+    assert measured["metrics"]["kid"] > 0 and ("modes" in measured["metrics"]) == (name == "grid")
+    page = run.folder.report.read_text()  # `evaluate` writes it
+    assert run.recipe.name in page and f"{run.summary['samples_seen']}" in page
+
+
+def test_a_run_of_format_1_is_resumed_to_the_same_weights(tmp_path: Path) -> None:
+    """It was interrupted after one of four steps; the version that began it wrote what all four come to."""
+    out = shutil.copytree(V1 / "grid-interrupted", tmp_path / "grid")
+    run = mg.train("grid", out=out, samples=64, settings=GRID, device="cpu", quiet=True)
+    assert run.summary["status"] == "finished" and run.summary["steps"] == 4
+    assert [row["step"] for row in run.folder.rows("progress")] == [1, 2, 3, 4]
+    if AS_WRITTEN:
+        assert weights_file(run) == (V1 / "grid" / "checkpoints" / "best.safetensors").read_bytes()
+
+
+def test_a_finished_run_of_format_1_is_known_by_its_command(tmp_path: Path) -> None:
+    out = shutil.copytree(V1 / "grid", tmp_path / "grid")
+    before = (out / "stats.jsonl").read_bytes()
+    mg.train("grid", out=out, samples=64, settings=GRID, device="cpu", quiet=True)
+    assert (out / "stats.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("written", "complaint"),
+    [
+        ({"format": 99}, f"is of format 99.*reads up to format {FORMAT}"),
+        ({"format": None}, "does not say which format it has"),
+        ({"format": "2"}, "does not say which format it has"),
+        ({"format": 0}, "does not say which format it has"),
+    ],
+    ids=str,
+)
+def test_a_run_folder_of_no_known_format_is_refused(written: dict[str, object], complaint: str, tmp_path: Path) -> None:
+    copy = shutil.copytree(V1 / "grid", tmp_path / "grid")
+    described = json.loads((copy / "run.json").read_text()) | written
+    (copy / "run.json").write_text(json.dumps({key: value for key, value in described.items() if value is not None}))
+    for opened in (lambda: mg.load(copy), lambda: mg.diagnose(copy), lambda: mg.evaluate(copy)):
+        with pytest.raises(UserError, match=rf"run\.json: {complaint}") as refused:
+            opened()
+        assert "\n" not in str(refused.value)
+
+
+def test_an_order_says_the_same_as_keywords(tmp_path: Path) -> None:
+    fields = {"recipe": "dcgan", "samples": 16, "seed": 3, "settings": SMALL, "features": "random", "guard": "warn"}
+    order = mg.Order(data="digits", read={"size": 32}, **fields)
+    one = mg.train(order, out=tmp_path / "order", quiet=True)
+    other = mg.train("digits", out=tmp_path / "keywords", quiet=True, read={"size": 32}, **fields)
+    assert one.description["asked"] == other.description["asked"]
+    assert weights_file(one) == weights_file(other)
+    assert one.description["asked"]["data"]["options"] == {"size": 32} and one.sample(1).shape == (1, 1, 32, 32)
+    with pytest.raises(UserError, match="another seed"):
+        mg.train(dataclasses.replace(order, seed=4), out=one.path, quiet=True)
+
+
+@pytest.mark.parametrize("function", [mg.train, mg.dry_run], ids=lambda function: function.__name__)
+def test_the_fields_of_an_order_are_in_signatures(function: Callable) -> None:
+    parameters = inspect.signature(function).parameters
+    for field in dataclasses.fields(mg.Order):
+        assert field.name in parameters, field.name
+        if field.default is not dataclasses.MISSING and field.name != "data":
+            assert parameters[field.name].default == field.default
+        assert f"{field.name}:" in pydoc.render_doc(function)
+    assert "fields" not in parameters, "keywords are named one by one"

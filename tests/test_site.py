@@ -1,4 +1,4 @@
-"""The README, its translation and docs/: links lead somewhere, commands exist, and numbers stand in what was measured."""
+"""The README, its translation and docs/: links lead somewhere, commands exist, numbers were measured."""
 
 from __future__ import annotations
 
@@ -74,48 +74,79 @@ def typed(text: str) -> Iterator[list[str]]:
             yield words[1:]
 
 
+def refused(verb: str, words: list[str]) -> str:
+    """What is wrong with a command, if anything: an unknown verb, option or choice, or an option without its value."""
+    command: click.Command | None = cli.commands.get(verb)
+    if isinstance(command, click.Group) and words:
+        command, words = command.commands.get(words[0]), words[1:]
+    if command is None:
+        return "no such verb"
+    options = {name: option for option in command.params if isinstance(option, click.Option) for name in option.opts}
+    waiting: click.Option | None = None
+    for word in words:
+        if waiting:
+            if isinstance(waiting.type, click.Choice) and word not in waiting.type.choices:
+                return f"{word} is no choice"
+            waiting = None
+        elif word.startswith("-"):
+            if word not in options:
+                return f"no option {word}"
+            waiting = None if options[word].is_flag else options[word]
+    return "an option without a value" if waiting else ""
+
+
+def test_commands_that_do_not_exist_are_noticed() -> None:
+    assert not refused("train", ["photos/", "--guard", "warn", "--converge", "--set", "batch=8"])
+    assert not refused("edit", ["mix", "runs/photos", "--out", "mixed.png"])
+    assert refused("trian", []) and refused("edit", ["mixed"]) and refused("train", ["photos/", "--minute", "3"])
+    assert refused("train", ["photos/", "--guard", "loud"]) and refused("sample", ["runs/photos", "--out"])
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name not in GENERATED], ids=name_of)
 def test_commands_exist(page: Path) -> None:
     for verb, *words in typed(page.read_text()):
-        if verb in ("VERB", "--help"):
-            continue
-        command: click.Command = cli.commands[verb]
-        if isinstance(command, click.Group) and words:
-            command, words = command.commands[words[0]], words[1:]
-        options = {option: each for each in command.params for option in each.opts if option.startswith("-")}
-        values = None
-        for word in words:
-            if values is not None:
-                if isinstance(values.type, click.Choice) and word.isascii() and not word.isupper():
-                    assert word in values.type.choices, (verb, words)
-                values = None
-            elif word.startswith("-") and word not in ("--help",):
-                assert word in options, (verb, words)
-                values = None if options[word].is_flag else options[word]
-        assert values is None or "`" in str(values), (verb, words)
+        if verb not in ("VERB", "--help"):
+            assert not refused(verb, words), (verb, *words)
 
 
 def test_settings_and_names_in_commands_exist() -> None:
+    """Also in the text: an option has to be one of some part of its kind."""
     from mulligan.core import registry
+    from mulligan.core.recipe import Recipe
     from mulligan.runs.build import load_parts
 
     load_parts()
     kinds = {"loss": registry.losses, "augment": registry.augmentations, "task": registry.tasks}
     kinds |= {"generator": registry.generators, "discriminator": registry.discriminators}
+    options = {kind: {option for name in parts for option in parts.defaults(name)} for kind, parts in kinds.items()}
+    of_optimizers = {option for name in registry.optimizers for option in registry.optimizers.defaults(name)}
+
+    def exists(path: str, value: str) -> bool:
+        match path.split("."):
+            case ["terms", name]:
+                return name in registry.terms
+            case ["terms", name, option]:
+                return option in {"weight", "every", *registry.terms.defaults(name)}
+            case ["optimizer", "generator" | "discriminator", option]:
+                return option in of_optimizers
+            case [kind]:
+                return value in kinds[kind] or not value if kind in kinds else kind in Recipe.__dataclass_fields__
+            case [kind, option]:
+                return kind in kinds and option in options[kind]
+        return path == "optimizer.generator"
+
     for page in PAGES:
         if page.name in GENERATED | {"add_a_gan.md"}:
             continue
-        text = page.read_text()
+        text = re.sub(r"^```text\n.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)  # may show mistakes
         for name in re.findall(r"--recipe ([\w.-]+)", text):
             assert name in registry.recipes or name.endswith(".json") or name.isupper(), (page.name, name)
         for name in re.findall(r"--task ([\w-]+)", text):
             assert name in registry.tasks, (page.name, name)
         for path, value in re.findall(r"--set '?([\w.-]+)=([\w-]*)", text):
-            first, _, rest = path.partition(".")
-            if first == "terms" and rest:
-                assert rest.partition(".")[0] in registry.terms, (page.name, path)
-            elif first in kinds and not rest:
-                assert not value or value in kinds[first], (page.name, path, value)
+            assert exists(path, value), (page.name, path, value)
+        for path in re.findall(r"`((?:task|generator|discriminator|augment|terms)\.[\w.-]+)`", text):
+            assert exists(path, ""), (page.name, path)
 
 
 def test_python_in_documents_is_python_and_names_what_there_is() -> None:
@@ -227,7 +258,11 @@ def test_numbers_in_the_readme_were_measured() -> None:
     for row, numbers in zip(rows, numbers_of_rows(text), strict=True):
         file, _, anchor = LINK.findall(row)[0].partition("#")
         assert file == "docs/measured.md", row
-        (section,) = [each for each in sections if re.sub(r"[^\w -]", "", each.partition("\n")[0]).lower().replace(" ", "-") == anchor]
+        (section,) = [
+            each
+            for each in sections
+            if re.sub(r"[^\w -]", "", each.partition("\n")[0]).lower().replace(" ", "-") == anchor
+        ]
         measured = [float(each.replace(",", "")) for each in re.findall(r"\d[\d,]*\.?\d*", section) if each.strip(",.")]
         for number in numbers:
             digits = len(number.partition(".")[2])

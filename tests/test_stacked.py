@@ -1,4 +1,4 @@
-"""Three digits in a picture: the data, its thousand modes counted, and a game played on it."""
+"""Stacked MNIST, three digits in an image: the data, the count of its thousand modes, and a game on it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_picture_is_three_digits(data: Dataset, digits: Dataset, positions: np
     assert data.records([]).shape == (0, 3, 28, 28)
 
 
-def test_it_is_always_the_same_and_its_sides_share_no_digit(
+def test_it_is_always_the_same_and_its_parts_share_no_digit(
     data: Dataset, digits: Dataset, positions: np.ndarray
 ) -> None:
     assert open_data("stacked").fingerprint == data.fingerprint
@@ -59,7 +59,7 @@ def test_it_is_always_the_same_and_its_sides_share_no_digit(
     assert sorted([*data.train, *data.heldout]) == list(range(data.count))
 
 
-def test_its_digits_are_dealt_evenly_and_apart(data: Dataset, digits: Dataset, positions: np.ndarray) -> None:
+def test_its_digits_are_evenly_and_independently_drawn(data: Dataset, digits: Dataset, positions: np.ndarray) -> None:
     assert digits.labels is not None
     modes = digits.labels[positions[data.train]] @ [100, 10, 1]
     counts = np.bincount(modes, minlength=1000)

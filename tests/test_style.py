@@ -1,4 +1,4 @@
-"""Translation without pairs: two sets of pictures, both ways, through the same loop and the command line."""
+"""Translation without pairs: two sets of images, in both directions, through the same loop and the command line."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def same(one: tuple[Tensor, Condition], other: tuple[Tensor, Condition], rows: s
     return list(one[1]) == list(other_cond) and torch.equal(one[0], other_real) and all(fields)
 
 
-def test_batches_go_both_ways_by_turns(two_sets: tuple[Path, Path]) -> None:
+def test_batches_alternate_between_both_directions(two_sets: tuple[Path, Path]) -> None:
     dealer, (a, _) = dealer_of(two_sets), opened(two_sets).sides
     real, cond = dealer.train(0, 8)
     assert real.shape == cond["image"].shape == (8, 1, 16, 12)
@@ -135,10 +135,10 @@ def test_what_is_held_out_is_never_trained_on(two_sets: tuple[Path, Path]) -> No
     real, cond = dealer.heldout(7, 0)
     assert (cond["side"] == 0).all() and (real > 0).all(), "to evaluate: from a to b"
     assert same(dealer.heldout(3, 4), (real, cond), slice(4, 7))
-    assert dealer.heldout(6).cond["side"].tolist() == [0, 1] * 3, "for a probe, as in training: both ways"
+    assert dealer.heldout(6).cond["side"].tolist() == [0, 1] * 3, "for a probe, as in training: both directions"
 
 
-def test_networks_of_both_ways_route_rows_and_reach_every_weight() -> None:
+def test_networks_of_both_directions_route_rows_and_reach_every_weight() -> None:
     torch.manual_seed(0)
     recipe = recipe_named("cyclegan", TINY)
     spec = image_condition(1, side=True)
@@ -314,13 +314,13 @@ def test_a_pool_stores_fakes_by_side_and_d_sees_old_ones() -> None:
         torch.manual_seed(turn)
         step = step_of(Shift(), [0, 1, 0, 1], "d", memory, seed=turn)
         step.add_views(pool(size=6).fn(step, 0.5))
-        seen = step.view_fake(step.fake)
-        assert torch.equal(seen, step.view_fake(step.fake)) and torch.equal(seen[:2], step.view_fake(step.fake[:2]))
+        viewed = step.view_fake(step.fake)
+        assert torch.equal(viewed, step.view_fake(step.fake)) and torch.equal(viewed[:2], step.view_fake(step.fake[:2]))
         assert torch.equal(step.view_real(step.real), step.real)
         for row, side in enumerate((0, 1, 0, 1)):
             history[side].append(step.fake[row])
-            (match,) = [k for k, each in enumerate(history[side]) if torch.equal(each, seen[row])]
-            fresh = torch.equal(seen[row], step.fake[row])
+            (match,) = [k for k, each in enumerate(history[side]) if torch.equal(each, viewed[row])]
+            fresh = torch.equal(viewed[row], step.fake[row])
             assert fresh or match < len(history[side]) - 1
             assert fresh or turn >= 3, "D sees new ones until there are enough"
             old += not fresh

@@ -1,4 +1,4 @@
-"""Images from images, through the same loop: trained, looked at, measured; and pairs as data."""
+"""Images from images, through the same loop: trained, evaluated, measured; and pairs as data."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_two_folders_and_pictures_side_by_side_are_the_same_pairs(pairs: Path) -
     assert open_data(pairs, reader="pairs", size=(8, 12)).shape == (3, 8, 12)
 
 
-def test_which_half_is_which_is_told_where_pictures_lie_side_by_side(
+def test_which_half_is_which_is_said_for_pictures_side_by_side(
     pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = []

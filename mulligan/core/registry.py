@@ -93,6 +93,11 @@ class Registry(Generic[T]):
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._parts))
 
+    def forget(self, module: str) -> None:
+        """Drop what a module registered, before it is imported again."""
+        for name in [name for name, part in self._parts.items() if part.__module__ == module]:
+            del self._parts[name], self._declared[name]
+
     def in_order(self) -> list[str]:
         """Names in the order of their registration."""
         return list(self._parts)

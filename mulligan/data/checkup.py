@@ -26,7 +26,7 @@ class CheckUp:
     classes: dict[str, int] = dataclasses.field(default_factory=dict)
     train: int
     heldout: int
-    duplicates: int = 0  # samples that are an exact copy of an earlier one, after all were brought to one shape
+    duplicates: int = 0  # samples that are an exact copy of an earlier one, once all have one shape
     duplicate_pairs: list[list[str]] = dataclasses.field(default_factory=list)  # the first few: the original, the copy
     unreadable: list[list[str]] = dataclasses.field(default_factory=list)  # [name, reason]
     ignored: dict[str, int] = dataclasses.field(default_factory=dict)  # number of other files, by extension

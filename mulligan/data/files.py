@@ -163,14 +163,14 @@ def list_folder(root: Path) -> Listing:
     listing, real_root = Listing(), root.resolve()
     folders: list[tuple[str, str]] = [("", str(root))]
     links: list[tuple[str, str]] = []
-    seen: set[tuple[int, int]] = set()
+    visited: set[tuple[int, int]] = set()
     while folders or links:
         prefix, folder = folders.pop() if folders else links.pop(0)
         try:
             about = Path(folder).stat()
-            if (about.st_dev, about.st_ino) in seen:
+            if (about.st_dev, about.st_ino) in visited:
                 continue
-            seen.add((about.st_dev, about.st_ino))
+            visited.add((about.st_dev, about.st_ino))
             with os.scandir(folder) as found:
                 children = sorted(found, key=lambda child: child.name)
         except OSError as error:

@@ -90,7 +90,9 @@ def open_latents(
             for rows in _blocks(images):
                 raw = encode(images.records(rows)).permute(0, 2, 3, 1).half().numpy()
                 if not np.isfinite(raw).all():
-                    raise UserError("--autoencoder: some of its latents are infinite or not a number; choose another autoencoder")
+                    raise UserError(
+                        "--autoencoder: some of its latents are infinite or not a number; choose another autoencoder"
+                    )
                 file.write(np.ascontiguousarray(raw).data)
                 values = raw[trained[rows]].astype(np.float64)
                 sums += values.sum((0, 1, 2)), np.square(values).sum((0, 1, 2))

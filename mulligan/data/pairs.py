@@ -82,7 +82,7 @@ class PairFiles:
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
-            raise UserError(f"{path}: --task pairs needs a folder with a/ and b/, or a folder of pairs side by side")
+            raise UserError(f"{path}: --task pairs needs a folder with a/ and b/, or one of pairs side by side")
         self.path, self.name = path, f"{path.name}/"
         self.bad: list[tuple[str, str]] = []
         self.bytes, self._ignored, stamp = 0, Counter[str](), hashlib.blake2b()

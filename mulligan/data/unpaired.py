@@ -67,7 +67,9 @@ def joined(a: Dataset, b: Dataset, specs: Sequence[str | Path]) -> Dataset:
             "bring both to the same with --size and --channels"
         )
     if a.fingerprint == b.fingerprint:
-        raise UserError(f"{specs[0]} and {specs[1]}: hold the same images; --task style needs two different sets: {HOW}")
+        raise UserError(
+            f"{specs[0]} and {specs[1]}: hold the same images; --task style needs two different sets: {HOW}"
+        )
     both = (("A", a), ("B", b))
     unusable = [[f"of {what}: {name}", why] for what, side in both for name, why in side.checkup.unreadable]
     plan = [f"of {what}: {sentence}" for what, side in both for sentence in side.checkup.plan]

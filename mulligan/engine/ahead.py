@@ -58,6 +58,6 @@ class Ahead:
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
 
-def dealt_ahead(train_batch: TrainBatch, device: torch.device, *, stride: int = 1) -> TrainBatch:
+def prepared_ahead(train_batch: TrainBatch, device: torch.device, *, stride: int = 1) -> TrainBatch:
     """`train_batch`, ahead where that helps: on a GPU. On a CPU the thread would compete with the networks."""
     return Ahead(train_batch, device, stride=stride) if device.type == "cuda" else train_batch

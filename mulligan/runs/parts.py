@@ -23,6 +23,7 @@ from mulligan.core import catalogue
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Recipe
 from mulligan.core.registry import EVERY
+from mulligan.data.cache import cache_root
 
 OWN_PACKAGES = ("terms", "models", "augment", "tasks", "zoo", "metrics", "kinds", "data", "measure")
 OWN_MODULES = ("losses", "engine.optim")
@@ -97,6 +98,7 @@ def use(*files_or_modules: str | Path) -> None:
     for each in files_or_modules:
         found = _use_file(Path(each).expanduser()) if _is_file(each) else _use_module(str(each))
         _asked.add(found.module)
+        remember([found._asdict()])
 
 
 def outside(recipe: Recipe | None = None, others: Iterable[str] = ()) -> list[dict[str, str]]:
@@ -110,6 +112,29 @@ def outside(recipe: Recipe | None = None, others: Iterable[str] = ()) -> list[di
         wanted = {*_named(recipe), *others}
         found |= {module: _everyone()[module] for module, name in _registered() if name in wanted}
     return [each._asdict() for each in found.values()]
+
+
+def remember(modules: Iterable[Mapping[str, str]]) -> None:
+    """Note, in the cache, that the user of this machine ran this code: run folders may then have it imported again.
+
+    A run folder is data, also one that a stranger sent. It names code, but only what was noted here runs by itself.
+    """
+    folder = cache_root(None) / "parts"
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in modules:
+        for key in _keys(Outside(**each)):
+            (folder / key).touch()
+
+
+def _remembered(wanted: Outside) -> bool:
+    now = _digest(Path(wanted.path).read_bytes()) if wanted.path and Path(wanted.path).is_file() else ""
+    return any((cache_root(None) / "parts" / key).exists() for key in _keys(wanted._replace(digest=now)))
+
+
+def _keys(outside: Outside) -> list[str]:
+    """By where it lies, and by its content; by its name where it has no file."""
+    named = [outside.digest, f"at {outside.path}" if outside.path else f"module {outside.module}"]
+    return [_digest(each.encode()) for each in named if each]
 
 
 def bring(modules: Sequence[Mapping[str, str]], run: str | Path = "the run") -> None:
@@ -158,6 +183,11 @@ def _imported_again(wanted: Outside, run: str | Path) -> Outside:
     if wanted.module == "__main__":
         where = "a script" if wanted.path else "a notebook or a prompt"
         raise UserError(f"{begins}, {where}; put them into a file of their own, and bring it with --with FILE.py")
+    if not _remembered(wanted) and (there or not wanted.path):
+        raise UserError(
+            f"{begins} ({path if there else wanted.module}), code that was not used on this machine before; if you "
+            f"trust it, bring it with --with {path if there else wanted.module}"
+        )
     if not _is_own_file(wanted):
         if there:  # so that it is found from any folder
             _find_in(path.parents[wanted.module.count(".") + (path.name == "__init__.py")])
@@ -277,8 +307,7 @@ def _digest(content: bytes) -> str:
 def _forget(module: str) -> None:
     """Drop the parts that a module registered: it broke off, or is imported again."""
     for registry in EVERY:
-        for name in [name for name in registry if registry[name].__module__ == module]:
-            del registry._parts[name], registry._declared[name]
+        registry.forget(module)
 
 
 def _why(error: BaseException, path: Path | None = None) -> str:

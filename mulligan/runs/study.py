@@ -102,7 +102,7 @@ def study(
     if seeds < 2:
         raise UserError(f"--seeds {seeds}: at least 2, or a gain could not be told from luck")
     if not ratios or min(ratios) <= 0:
-        raise UserError(f"--ratios {', '.join(map(str, ratios))}: synthetic images for each real one, above 0")
+        raise UserError(f"--ratio {', '.join(map(str, ratios))}: synthetic images for each real one, above 0")
     refuse_other_kind("study", {"image"}, run.sample_kind)
     if not run.classes:
         raise UserError(f"{run.path}: was trained without classes; samples without labels teach a classifier nothing")
@@ -119,7 +119,7 @@ def study(
     wanted = len(real.train) * max(ratios)
     if wanted * SPARE > MOST_SAMPLES:
         raise UserError(
-            f"--ratios {max(ratios):g}: would take {wanted * SPARE:,.0f} samples, more than {MOST_SAMPLES:,}; "
+            f"--ratio {max(ratios):g}: would take {wanted * SPARE:,.0f} samples, more than {MOST_SAMPLES:,}; "
             f"at most {MOST_SAMPLES / SPARE / len(real.train):.2g} for {len(real.train):,} real images"
         )
     protocol = {

@@ -34,7 +34,7 @@ from mulligan.runs.build import build_networks, recipe_named
 from mulligan.runs.choose import Choice, begin_with, choose, fitting
 from mulligan.runs.observer import RunObserver
 from mulligan.runs.order import Order, order_of, takes_order
-from mulligan.runs.parts import load_parts, outside
+from mulligan.runs.parts import load_parts, outside, remember
 from mulligan.runs.plan import Plan, prepare
 from mulligan.runs.recipes import ABOUT
 from mulligan.runs.run import Run
@@ -74,6 +74,8 @@ class Asked:
 def read_order(order: Order) -> Asked:
     """Raises UserError for names and options that nobody knows, before anything is opened."""
     load_parts()
+    if order.features != "auto":
+        registry.features[order.features]  # refuses an unknown name, with the nearest ones
     named = order.settings.get("task")
     task = named.get("name") if isinstance(named, Mapping) else named
     reader = registry.tasks.declared(str(task)).reader if task else ""
@@ -161,7 +163,9 @@ def train(
     with lock:
         if not known:
             write_json(run.recipe, wanted.as_json())
-            write_json(run.run, _description(plan, asked, chosen, command))
+            described = _description(plan, asked, chosen, command)
+            remember(described["parts"])
+            write_json(run.run, described)
             said = (_skipped(dataset), _halves(dataset), latents and str(latents), *map(str, chosen), plan.forecast())
             for line in filter(None, said):
                 _tell(quiet, line)
@@ -268,7 +272,9 @@ def _free_folder(data: str, recipe: str | None, asked: Mapping[str, Any]) -> Run
     number = 1
     while True:
         run = RunFolder(Path("runs") / (base if number == 1 else f"{base}-{number}"))
-        if not run.path.exists() or (run.run.exists() and _decisive(run.describe()["asked"]) == _decisive(asked) and not _ended(run)):
+        if not run.path.exists() or (
+            run.run.exists() and _decisive(run.describe()["asked"]) == _decisive(asked) and not _ended(run)
+        ):
             return run
         number += 1
 

@@ -1,4 +1,4 @@
-"""Generation from noise: the generator is told nothing, or a class."""
+"""Tasks: what a generator is given and how batches are made; here those of generation from noise."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mulligan.core.registry import tasks
 from mulligan.core.sample import Sample
 from mulligan.core.seeding import endless_order
 
-FEWEST = 8  # held-out samples; of data with fewer, training samples stand in
+FEWEST = 8  # held-out samples; where there are fewer, training samples are used instead
 
 
 class Records(Protocol):
-    """What a task asks of a data set (`data.Dataset`)."""
+    """What a task uses of a data set (`data.Dataset`)."""
 
     @property
     def name(self) -> str: ...
@@ -42,10 +42,11 @@ class Records(Protocol):
 
 @dataclass(frozen=True)
 class Order:
-    """Which rows of a data set make a batch: functions of position, so that nothing has to be remembered.
+    """Which rows of a data set are in a batch. Both are pure functions of a position, so nothing has to be saved.
 
-    `train(seed, position, count)` are the rows at a place of an endless shuffled order; `heldout(count, start)` are
-    held-out rows from `start` on. Without a `start` they are for a probe: at most `count`, as in training.
+    `train(seed, position, count)` gives the rows at a position of an endless shuffled order. `heldout(count, start)`
+    gives held-out rows from `start` on; without a `start` they are for a probe: at most `count`, with conditions as in
+    training.
     """
 
     train: Callable[[int, int, int], np.ndarray]
@@ -54,13 +55,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Task:
-    """What a generator is told, and how rows become a batch.
+    """What a generator is given, and how rows become a batch.
 
-    `batch(rows)` gives records, and conditions as networks take them, on the CPU. A restoration task makes its
-    conditions from the real samples instead: `corrupt(real, rng)`, from float (B, *shape) on any device and an rng of
-    that device. For a file that somebody brings to a model of images from images, `condition_for(images, masks)` gives
-    what to tell it, from (B, C, H, W) and masks (B, 1, H, W) that are 1 in holes, or None; `condition_back` is the
-    same for the way back, where there is one.
+    `batch(rows)` gives records and their conditions, ready for networks, on the CPU. A restoration task makes the
+    conditions from real samples instead: `corrupt(real, rng)` takes float (B, *shape) on any device, and an rng of that
+    device. `condition_for(images, masks)` is for files that a user brings to a trained generator of images from images:
+    it gives the condition for images (B, C, H, W) and masks (B, 1, H, W) that are 1 in holes, or None.
+    `condition_back` is the same for the other direction, where the generator has one.
     """
 
     condition: ConditionSpec
@@ -76,29 +77,29 @@ def training_order(train: np.ndarray) -> Callable[[int, int, int], np.ndarray]:
 
 
 def plain_order(data: Records) -> Order:
-    """Held-out rows as they lie, each once."""
+    """Training rows shuffled; held-out rows in their own order, each once."""
     return Order(training_order(data.train), lambda count, start: data.heldout[start or 0 : (start or 0) + count])
 
 
 def repeating_order(data: Records) -> Order:
-    """Held-out rows in a fixed shuffled order, so that the first few are of all classes, over and over."""
-    apart = data.heldout if len(data.heldout) >= FEWEST else data.train
-    mixed = np.random.default_rng(0).permutation(apart)
+    """Held-out rows in a fixed shuffled order, again and again, so that the first few are of all classes."""
+    heldout = data.heldout if len(data.heldout) >= FEWEST else data.train
+    shuffled = np.random.default_rng(0).permutation(heldout)
     return Order(
         training_order(data.train),
-        lambda count, start: mixed[np.arange(start or 0, (start or 0) + count) % len(mixed)],
+        lambda count, start: shuffled[np.arange(start or 0, (start or 0) + count) % len(shuffled)],
     )
 
 
 @tasks.register()
 def unconditional(data: Records) -> Task:
-    """The generator is told nothing."""
+    """The generator gets noise and nothing else."""
     return Task(NOTHING, lambda rows: Batch(data.records(rows), Condition()), plain_order(data))
 
 
 @tasks.register("by-class", gives={"class"})
 def of_class(data: Records) -> Task:
-    """The generator is told the class of the sample to make (Mirza, Osindero 2014, arXiv 1411.1784). Needs labels."""
+    """The generator gets the class of the sample to make (Mirza, Osindero 2014, arXiv 1411.1784). Needs labels."""
     if not data.classes:
         raise UserError(f"{data.name}: has no labels to train by class; give --labels if its sub-folders are classes")
 
@@ -112,5 +113,5 @@ def of_class(data: Records) -> Task:
 
 @tasks.register("by-class-if-labelled", gives={"class"})
 def of_class_if_labelled(data: Records) -> Task:
-    """By class where the data have labels, unconditional where they have none."""
+    """By class where the data have labels; unconditional where they have none."""
     return of_class(data) if data.classes else unconditional(data)

@@ -1,4 +1,4 @@
-"""Pairs of pictures: from the one the generator makes the other."""
+"""Pairs of images: the generator makes one image of a pair from the other."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from mulligan.tasks.generation import Records, Task, repeating_order
 def pairs(
     data: Records,
     *,
-    direction: Literal["a-to-b", "b-to-a"] = "a-to-b",  # a: the folder a/, or the left half
+    direction: Literal["a-to-b", "b-to-a"] = "a-to-b",  # a: the image in a/, or the left half of a picture
 ) -> Task:
-    """From one picture of a pair the other (Isola 2017, arXiv 1611.07004). Needs data opened as pairs."""
+    """One image of a pair from the other (Isola 2017, arXiv 1611.07004). Needs pairs of images as data."""
     if data.partners is None:
         raise UserError(
-            f"{data.name}: holds no pairs; --task pairs takes a folder with a/ and b/, or pictures side by side"
+            f"{data.name}: holds no pairs; --task pairs needs a folder with a/ and b/, or one of pairs side by side"
         )
-    first, second = (data.partners, data.records) if direction == "a-to-b" else (data.records, data.partners)
+    given, wanted = (data.partners, data.records) if direction == "a-to-b" else (data.records, data.partners)
 
     def batch(rows: np.ndarray) -> Batch:
-        return Batch(second(rows), Condition({"image": data.sample.to_net(first(rows))}))
+        return Batch(wanted(rows), Condition({"image": data.sample.to_net(given(rows))}))
 
     spec = ConditionSpec((Field("image", data.sample.shape, along=data.sample.axes),))
     return Task(spec, batch, repeating_order(data), condition_for=lambda image, mask: Condition({"image": image}))

@@ -1,4 +1,4 @@
-"""Translation between two sets of pictures without pairs."""
+"""Translation between two sets of images without pairs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from mulligan.core.registry import tasks
 from mulligan.core.seeding import endless_order, mix
 from mulligan.tasks.generation import FEWEST, Order, Records, Task
 
-TO_B, TO_A = 0, 1  # the side that a sample is to belong to
+TO_B, TO_A = 0, 1  # the side that a generated image is to belong to
 
 
 def _order(sides: tuple[Records, Records], directions: int) -> Order:
-    """Rows (B, 3): one of a, one of b, and the side to go to; with two directions by turns to b and to a.
+    """Rows (B, 3): a row of a, a row of b, and the side to translate to. With two directions, b and a alternate.
 
-    Two rows in a sequence have the same pictures of a and b, once each way, as in Zhu 2017. Each set has an endless
-    order of its own. Held-out rows from a `start` on all go to b.
+    Two consecutive rows have the same images of a and b, once in each direction, as in Zhu 2017. Each set has its own
+    endless order. Held-out rows with a `start` all translate to b.
     """
-    apart = [
+    heldout_rows = [
         np.random.default_rng(0).permutation(side.heldout if len(side.heldout) >= FEWEST else side.train)
         for side in sides
     ]
@@ -43,7 +43,7 @@ def _order(sides: tuple[Records, Records], directions: int) -> Order:
         turns = np.arange(count) + (start or 0)
         at = turns if start is not None else turns // directions
         to = 0 * turns if start is not None else turns % directions
-        return np.stack([*(rows[at % len(rows)] for rows in apart), to], 1)
+        return np.stack([*(rows[at % len(rows)] for rows in heldout_rows), to], 1)
 
     return Order(train, heldout)
 
@@ -52,30 +52,30 @@ def _order(sides: tuple[Records, Records], directions: int) -> Order:
 def style(
     data: Records,
     *,
-    directions: Literal[1, 2] = 2,  # 1: only from a to b; 2: also back
+    directions: Literal[1, 2] = 2,  # 1: only from a to b; 2: also from b to a
 ) -> Task:
-    """From pictures of one set to pictures of another, and back (Zhu 2017, arXiv 1703.10593). Needs two data sets."""
+    """From images of one set to images of another, and back (Zhu 2017, arXiv 1703.10593). Needs two data sets."""
     if data.sides is None:
-        raise UserError(f"{data.name}: is one data set; --task style goes from one to another: mulligan train A B")
+        raise UserError(f"{data.name}: is one data set, and --task style needs two: mulligan train A B --task style")
     first, second = data.sides
     both = directions == 2
 
-    def condition(image: Tensor, side: Tensor) -> Condition:
+    def condition_of(image: Tensor, side: Tensor) -> Condition:
         return Condition({"image": image, "side": side} if both else {"image": image})
 
     def batch(rows: np.ndarray) -> Batch:
         a, b, side = first.records(rows[:, 0]), second.records(rows[:, 1]), torch.from_numpy(rows[:, 2])
         to_a = (side == TO_A)[:, None, None, None]
-        return Batch(torch.where(to_a, a, b), condition(data.sample.to_net(torch.where(to_a, b, a)), side))
+        return Batch(torch.where(to_a, a, b), condition_of(data.sample.to_net(torch.where(to_a, b, a)), side))
 
-    def towards(image: Tensor, side: int) -> Condition:
-        return condition(image, torch.full((len(image),), side, device=image.device))
+    def condition_to(image: Tensor, side: int) -> Condition:
+        return condition_of(image, torch.full((len(image),), side, device=image.device))
 
     fields = [Field("image", data.sample.shape, along=data.sample.axes), *([Field("side", classes=2)] if both else [])]
     return Task(
         ConditionSpec(tuple(fields), paired=False),
         batch,
         _order((first, second), directions),
-        condition_for=lambda image, mask: towards(image, TO_B),
-        condition_back=(lambda image, mask: towards(image, TO_A)) if both else None,
+        condition_for=lambda image, mask: condition_to(image, TO_B),
+        condition_back=(lambda image, mask: condition_to(image, TO_A)) if both else None,
     )
