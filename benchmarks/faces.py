@@ -1,10 +1,10 @@
-"""What half an hour of `mulligan train faces64.zip` gives on two cores, by Mulligan's own measure and by eye.
+"""Half an hour of `mulligan train faces64.zip` on two cores: Mulligan's own metrics, and a picture of samples.
 
     python benchmarks/faces.py faces64.zip [--minutes 30] [--images N] [--seeds 0]
 
-`--images` gives the budget in images instead, for a machine that is busy: those that the minutes last for in quiet.
-Best checkpoint against the held-out images; the features are those of `random`, a fixed net that learnt nothing.
-Writes benchmarks/results/faces-MINUTESmin.json, and a grid a seed.
+`--images` gives the budget in images, for a machine that is busy: the number that a quiet machine sees in that time.
+The best checkpoint is compared with the held-out images. The features are those of `random`, a fixed net that was not
+trained. Writes benchmarks/results/faces-MINUTESmin.json, and a grid of samples for each seed.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Which family is best at equal FLOPs: each is given as many images as the same floating-point operations buy.
+"""Which family of GANs is best at equal FLOPs: each sees as many images as the same number of operations allows.
 
     python benchmarks/families.py digits [cifar10-train.zip ...] [--only NAME ...] [--like 20000] [--seeds 0]
 
-The budget is what the recipe `digits` spends on `--like` images of the data set. FLOPs are counted, over as many steps
-as the rarest penalty takes to come round, forward and backward of both players. All else is as the recipes have it;
-best checkpoint, held-out images, guard off. Writes benchmarks/results/families.json, trial by trial; what is there is
-not run again.
+The budget is the number of operations that the recipe `digits` needs for `--like` images of the data set. Operations
+are counted, forward and backward in both networks, over a whole period of all penalties. Everything else is as in the
+recipes. Measured: the best checkpoint against held-out images, guard off. Writes benchmarks/results/families.json after
+each trial; trials that are there are not run again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from torch.utils.flop_counter import flop_registry
 
 import mulligan as mg
 from mulligan.core.recipe import Recipe
-from mulligan.data import Data, open_data
+from mulligan.data import Dataset, open_data
+from mulligan.engine.device import device_setting
 from mulligan.engine.loop import State, play_step
 from mulligan.runs.build import build_game, recipe_named
 from runs import whole
@@ -46,7 +47,7 @@ METRICS = ("kid", "kid_se", "fid", "coverage", "recall", "precision")
 
 
 class Counter(TorchDispatchMode):
-    """Operations of what runs below it. PyTorch's own counter watches modules too, and fails in a double backward."""
+    """Counts operations inside the context. PyTorch's own counter fails in a double backward."""
 
     flops = 0
 
@@ -57,9 +58,9 @@ class Counter(TorchDispatchMode):
         return out
 
 
-def flops_per_image(recipe: Recipe, data: Data) -> float:
-    """Floating-point operations of a step over its images, in the mean of a whole round of penalties."""
-    game = build_game(recipe, data, seed=0, device=torch.device("cpu"), precision="fp32")
+def flops_per_image(recipe: Recipe, data: Dataset) -> float:
+    """Floating-point operations of a training step per image: the mean over a whole period of all penalties."""
+    game = build_game(recipe, data, seed=0, setting=device_setting("cpu", "fp32"))
     steps = math.lcm(*(term.every for term in recipe.terms.values()), 1)
     state = State()
     with Counter() as counter:
@@ -72,13 +73,13 @@ def flops_per_image(recipe: Recipe, data: Data) -> float:
 def trial(recipe: Recipe, spec: str, labels: bool, images: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         run = mg.train(
-            spec, out=folder, recipe=recipe, images=images, seed=seed, guard="off", quiet=True,
-            options=mg.DataOptions(labels=labels),
+            spec, out=folder, recipe=recipe, samples=images, seed=seed, guard="off", quiet=True,
+            read={"labels": labels},
         )  # fmt: skip
         found = whole(run).evaluate()
         metrics, summary = found["metrics"], run.summary
     return {name: round(metrics[name], 5) for name in METRICS} | {
-        "images": summary["images_seen"],
+        "images": summary["samples_seen"],
         "parameters": summary["parameters"],
         "by_class": bool(run.classes),
         "features": found["protocol"]["features"],

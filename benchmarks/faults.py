@@ -1,12 +1,12 @@
-"""Ways to ruin a run, each with the guard off and on; and healthy runs, which the guard must leave alone.
+"""Faults put into a run, each with the guard off and on; and healthy runs, which the guard must not change.
 
     python benchmarks/faults.py [--images 20000] [--seeds 0 1] [--only NAME ...] [--workers 2]
 
-Every run is a process of its own with one thread. With the guard off it is judged by its last weights, which is what
-it leads to; with the guard on by its best, which is what `mulligan sample` uses; the best with the guard off is given
-too, since every run keeps it. Coverage is that of 500 samples and the 500 held-out digits (feature net `digits`, k=5).
-Results are added to benchmarks/results/faults.jsonl; runs found there are not repeated. The table and plot are made
-from it.
+Each run is a process of its own with one thread. With the guard off, the last weights are evaluated: the outcome of the
+fault. With the guard on, the best checkpoint is evaluated, which `mulligan sample` uses; with the guard off its coverage
+is given too, since every run stores one. Coverage is that of 500 samples against the 500 held-out digits (feature net
+`digits`, k=5). Results are added to benchmarks/results/faults.jsonl; runs that are there are not repeated. The table and
+the plot are made from this file.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Fault:
     about: str
     settings: dict[str, Any] = field(default_factory=dict)
     inject: Injection | None = None
-    few: bool = False  # on the small data set, and compared with a healthy run on it
+    few: bool = False  # on the small data set, compared with a healthy run on it
 
 
 def at(share: float, harm: Callable[[Any], None]) -> Injection:
-    """Once, in the first attempt, after a share of the budget: an accident, not a habit."""
+    """Once, in the first attempt, after a share of the budget."""
 
     def inject(game: Any, state: Any, budget: int) -> None:
         if state.attempt == 0 and state.step == int(share * budget) // game.batch:
@@ -52,7 +52,7 @@ def nan_in_g(game: Any) -> None:
 
 
 def nan_in_moments(game: Any) -> None:
-    moment = next(iter(game.d.tuned.optimizer.state.values()))["exp_avg_sq"]
+    moment = next(iter(game.d.scheduled.optimizer.state.values()))["exp_avg_sq"]
     moment[(0,) * moment.ndim] = float("nan")
 
 
@@ -71,47 +71,48 @@ def overflow(game: Any) -> None:
 
 
 def wild_batch(game: Any) -> None:
-    """One batch of pixels that were never scaled to [-1, 1], and then some."""
-    deal = game.deal
+    """One batch with pixels far outside [-1, 1]."""
+    train_batch = game.train_batch
 
     def once(position: int, count: int) -> Any:
-        game.deal = deal
-        batch = deal(position, count)
+        game.train_batch = train_batch
+        batch = train_batch(position, count)
         return type(batch)(batch.real * 1e4, batch.cond)
 
-    game.deal = once
+    game.train_batch = once
 
 
 def without_noise(game: Any, state: Any, budget: int) -> None:
-    """From a third on, G is given zeros, until the run is begun again."""
+    """From a third of the budget on, G gets zeros as noise, until the run restarts from the beginning."""
     if state.attempt == 0 and state.step == int(0.33 * budget) // game.batch:
-        game.g.net.register_forward_pre_hook(lambda _, given: (given[0] * 0, *given[1:]))
+        game.g.net.register_forward_pre_hook(lambda _, inputs: (inputs[0] * 0, *inputs[1:]))
 
 
 def one_image(game: Any, state: Any, budget: int) -> None:
-    """From half way on the data set is one image, and stays so."""
-    if state.images >= budget // 2 and not hasattr(game, "spoilt"):
-        deal, game.spoilt = game.deal, True
+    """From half of the budget on the data set is a single image."""
+    if state.samples >= budget // 2 and not hasattr(game, "spoilt"):
+        train_batch, game.spoilt = game.train_batch, True
 
         def same(position: int, count: int) -> Any:
-            batch = deal(position, count)
+            batch = train_batch(position, count)
             return type(batch)(batch.real[:1].expand_as(batch.real), batch.cond)
 
-        game.deal = same
+        game.train_batch = same
 
 
 def label_noise(game: Any, state: Any, budget: int) -> None:
     import torch
 
     if not hasattr(game, "spoilt"):
-        deal, game.spoilt = game.deal, True
+        train_batch, game.spoilt = game.train_batch, True
 
         def shuffled(position: int, count: int) -> Any:
-            batch = deal(position, count)
-            wrong = torch.where(torch.arange(count) < 0.3 * count, batch.cond.roll(1), batch.cond)
-            return type(batch)(batch.real, wrong)
+            batch = train_batch(position, count)
+            ids = batch.cond["class"]
+            wrong = torch.where(torch.arange(count) < 0.3 * count, ids.roll(1), ids)
+            return type(batch)(batch.real, batch.cond.changed(**{"class": wrong}))
 
-        game.deal = shuffled
+        game.train_batch = shuffled
 
 
 def rate(player: str, factor: float) -> dict[str, str]:
@@ -122,7 +123,7 @@ G, D = "generator", "discriminator"
 FAULTS = {
     "NaN in G's weights": Fault("one weight, once, at 40 %", inject=at(0.4, nan_in_g)),
     "NaN in D's optimizer": Fault("one moment, once, at 40 %", inject=at(0.4, nan_in_moments)),
-    "half-precision overflow": Fault("G's weights pass 65,504 once, at 40 %", inject=at(0.4, overflow)),
+    "half-precision overflow": Fault("G's weights exceed 65,504 once, at 40 %", inject=at(0.4, overflow)),
     "a wild batch": Fault("pixels times 10,000, once, at 40 %", inject=at(0.4, wild_batch)),
     "D's weights times 8": Fault("once, at 40 %", inject=at(0.4, weights_times(8))),
     "D's learning rate x 30": Fault("", rate(D, 30)),
@@ -140,9 +141,9 @@ FAULTS = {
     "hinge, no penalty, beta1 0.9": Fault(
         "", {"loss": "hinge", "terms.r1": "none", f"optimizer.{G}.beta1": 0.9, f"optimizer.{D}.beta1": 0.9}
     ),
-    "G ignores its noise": Fault("from a third on, until begun again", inject=without_noise),
-    "the data becomes one image": Fault("from half way on", inject=one_image),
-    "label noise": Fault("three in ten are another image's", inject=label_noise),
+    "G ignores its noise": Fault("from a third on, until a restart", inject=without_noise),
+    "the data becomes one image": Fault("from half of the budget on", inject=one_image),
+    "label noise": Fault("three in ten labels are those of another image", inject=label_noise),
 }
 HEALTHY = {
     "digits": Fault(""),
@@ -165,7 +166,9 @@ def train(name: str, guard: str, seed: int, images: int, keep: Path | None) -> d
 
     import mulligan as mg
     from mulligan.core.errors import UserError
+    from mulligan.core.seeding import mix
     from mulligan.engine import loop
+    from mulligan.engine.sampling import ClassConditions
     from mulligan.measure.judge import Judge
 
     torch.set_num_threads(1)
@@ -173,10 +176,10 @@ def train(name: str, guard: str, seed: int, images: int, keep: Path | None) -> d
     with tempfile.TemporaryDirectory() as folder:
         data: str | Path = "digits"
         if fault.few:
-            whole = mg.inspect("digits")
-            some = whole.train[:FEW]
+            digits = mg.inspect("digits")
+            some = digits.train[:FEW]
             data = Path(folder) / "few.npz"
-            np.savez(data, images=whole.images(some)[:, 0].numpy(), labels=whole.labels[some])
+            np.savez(data, images=digits.records(some)[:, 0].numpy(), labels=digits.labels[some])
         if fault.inject:
             step = loop.play_step
 
@@ -187,31 +190,31 @@ def train(name: str, guard: str, seed: int, images: int, keep: Path | None) -> d
             loop.play_step = harmed
         out = (keep or Path(folder)) / f"{name} {guard} {seed}".replace("/", "by")
         run = mg.train(
-            data, out=out, images=images, seed=seed, settings=fault.settings, guard=guard,
+            data, out=out, samples=images, seed=seed, settings=fault.settings, guard=guard,
             features="digits", quiet=True,
         )  # fmt: skip
         summary, events = run.summary, list(run.folder.rows("event"))
-        looks = list(run.folder.rows("metric"))
+        evaluations = list(run.folder.rows("metric"))
         judge = Judge(mg.inspect("digits"), "digits")
 
         def coverage(which: str) -> float:
             try:
                 model = mg.load(run.path, which=which)
-                counts = model.description["data"]["class_counts"] if model.classes else ()
-                return judge.measure(model.G, class_counts=counts)["coverage"]
-            except UserError:  # it went wrong before anything was saved
+                conditions = ClassConditions(mix("judge", judge.protocol.seed), model.class_counts)
+                return judge.measure(model.G, conditions)["coverage"]
+            except UserError:  # it failed before anything was saved
                 return 0.0
 
         return {
             "fault": name, "guard": guard, "seed": seed, "images": images, "status": summary["status"],
             "why": summary["why"], "coverage_best": coverage("best"), "coverage_last": coverage("last"),
             "rewinds": [
-                {key: event[key] for key in ("images", "to", "finding", "evidence", "remedy")}
+                {"images": event["samples"], **{key: event[key] for key in ("to", "finding", "evidence", "remedy")}}
                 for event in events if event["what"] == "rewound"
             ],
             "noticed": [e["finding"] for e in events if e["what"] == "noticed"],
-            "lost": summary["images_lost"], "seconds": summary["seconds"],
-            "looks": [[row["images"] + row["lost"], row["coverage"], row["kid"]] for row in looks],
+            "lost": summary["samples_lost"], "seconds": summary["seconds"],
+            "looks": [[row["samples"] + row["lost"], row["coverage"], row["kid"]] for row in evaluations],
         }  # fmt: skip
 
 
@@ -219,14 +222,14 @@ def mean(rows: list[dict[str, Any]], guard: str, key: str) -> float:
     return statistics.mean(row[key] for row in rows if row["guard"] == guard)
 
 
-def deeds(row: dict[str, Any]) -> str:
-    """What the guard did in one run, and how that ended."""
+def actions(row: dict[str, Any]) -> str:
+    """What the guard did in one run, and how the run ended."""
     done = " > ".join(f"{event['finding']}: {event['remedy']}" for event in row["rewinds"]) or "nothing"
     return done if row["status"] == "finished" else f"{done} ({row['status']})"
 
 
 def summarise(rows: list[dict[str, Any]]) -> str:
-    """The tables, in Markdown, of all that was run with the guard off and on."""
+    """The tables, in Markdown, of all runs with the guard off and on."""
     by_name = {name: [row for row in rows if row["fault"] == name] for name in FAULTS | HEALTHY}
     by_name = {name: found for name, found in by_name.items() if {row["guard"] for row in found} == {"off", "on"}}
     faults, healthy = ([name for name in names if name in by_name] for names in (FAULTS, HEALTHY))
@@ -234,25 +237,25 @@ def summarise(rows: list[dict[str, Any]]) -> str:
     saved = 0
     for name in faults:
         found = by_name[name]
-        well = mean(by_name["200 images" if FAULTS[name].few else "digits"], "off", "coverage_best")
+        healthy_coverage = mean(by_name["200 images" if FAULTS[name].few else "digits"], "off", "coverage_best")
         numbers = [mean(found, "off", "coverage_last"), mean(found, "off", "coverage_best")]
         on = mean(found, "on", "coverage_best")
-        saved += on >= 0.8 * well
-        did = "; ".join(dict.fromkeys(deeds(row) for row in found if row["guard"] == "on"))
-        cells = [f"{number:.2f}" for number in (well, *numbers, on)]
-        ruined.append(f"| {' | '.join([name, *cells, f'{on / well:.0%}', did])} |")
-    told = ["| healthy run | off | on | rewinds |", "|---|---|---|---|"]
+        saved += on >= 0.8 * healthy_coverage
+        did = "; ".join(dict.fromkeys(actions(row) for row in found if row["guard"] == "on"))
+        cells = [f"{number:.2f}" for number in (healthy_coverage, *numbers, on)]
+        ruined.append(f"| {' | '.join([name, *cells, f'{on / healthy_coverage:.0%}', did])} |")
+    table = ["| healthy run | off | on | rewinds |", "|---|---|---|---|"]
     for name in healthy:
         found = by_name[name]
         rewinds = sum(len(row["rewinds"]) for row in found if row["guard"] == "on")
         cells = [f"{mean(found, guard, 'coverage_best'):.2f}" for guard in ("off", "on")]
-        told.append(f"| {' | '.join([name, *cells, str(rewinds)])} |")
+        table.append(f"| {' | '.join([name, *cells, str(rewinds)])} |")
     verdict = f"{saved} of {len(faults)} end at 80 % or more of the healthy run's coverage."
-    return "\n".join([*ruined, "", verdict, "", *told]) + "\n"
+    return "\n".join([*ruined, "", verdict, "", *table]) + "\n"
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Coverage over images shown, one panel a fault: guard off, guard on, and the rewinds."""
+    """Coverage over images seen, one panel for each fault: guard off, guard on, and the rewinds."""
     from matplotlib import pyplot as plt
 
     names = [name for name in FAULTS if any(row["fault"] == name for row in rows)]
@@ -272,7 +275,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     for panel in axes.flat[len(names) :]:
         panel.axis("off")
     axes.flat[0].legend(fontsize=8)
-    figure.supxlabel("thousand images shown, lost ones too; dotted: rewound")
+    figure.supxlabel("thousand images seen, including those before a rewind; dotted: rewinds")
     figure.supylabel("coverage of held-out digits")
     figure.tight_layout()
     figure.savefig(path, dpi=80)
@@ -286,7 +289,7 @@ def main() -> None:
     arguments.add_argument("--guards", nargs="+", default=["off", "on"])
     arguments.add_argument("--workers", type=int, default=2)
     arguments.add_argument("--out", type=Path, default=RESULTS / "faults.jsonl")
-    arguments.add_argument("--keep", type=Path, help="a folder to leave the run folders in")
+    arguments.add_argument("--keep", type=Path, help="folder in which the run folders stay")
     arguments.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.one:

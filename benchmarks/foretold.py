@@ -1,9 +1,9 @@
-"""What `--dry-run` foretells of a run that is given minutes, beside what comes: images, time and memory.
+"""What `--dry-run` predicts of a run with a budget in minutes, and what is measured: images, time and memory.
 
     python benchmarks/foretold.py digits signs.zip faces64.zip [--minutes 2]
 
-No recipe is named, so networks and all else are chosen. On a quiet machine: a speed that changes afterwards cannot be
-foreseen. Writes benchmarks/results/foretold.json.
+No recipe is named, so the networks and all other settings are chosen. Needs a quiet machine: a change of speed during
+the run cannot be predicted. Writes benchmarks/results/foretold.json.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def main() -> None:
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for data in options.data:
         order = ["train", data, "--minutes", options.minutes]
-        foretold = mulligan(*order, "--dry-run")
+        predicted = mulligan(*order, "--dry-run")
         with tempfile.TemporaryDirectory() as folder:
-            came = mulligan(*order, "--out", Path(folder, "run"))
+            measured = mulligan(*order, "--out", Path(folder, "run"))
         pairs = {
-            "images": (foretold["budget_images"], came["images_seen"]),
-            "minutes": (foretold["predicted_minutes"], came["seconds"] / 60),
-            "memory_mb": (foretold["predicted_memory_mb"], came["peak_memory_bytes"] / 2**20),
+            "images": (predicted["budget_samples"], measured["samples_seen"]),
+            "minutes": (predicted["predicted_minutes"], measured["seconds"] / 60),
+            "memory_mb": (predicted["predicted_memory_mb"], measured["peak_memory_bytes"] / 2**20),
         }
         found[Path(data).stem] = {
             what: {"foretold": before, "came": round(after, 2), "ratio": round(after / before, 3)}

@@ -1,13 +1,13 @@
-"""Few images, with and without augmentation: held-out quality, and whether augmentation shows in the samples.
+"""Few images, with and without augmentation: quality on held-out images, and traces of augmentation in the samples.
 
     python benchmarks/little_data.py [--signs signs.zip] [--images 60000] [--counts 200 1000 4500] [--seeds 0]
 
-Subsets of `digits` (unconditional would blur the comparison: by class, as the recipe has it) are judged by the 500
-held-out digits in the features of `digits`; subsets of the hand signs, 32x32, by the held-out signs in the features of
-`random`. Samples: as many as reals, best checkpoint, guard off.
+Subsets of `digits`, by class as in the recipe, are compared with the 500 held-out digits in the features of `digits`;
+subsets of the hand signs, 32x32, with the held-out signs in the features of `random`. As many samples as real images,
+best checkpoint, guard off.
 
-Leak: each sample's nearest neighbour is looked for among the training images and as many augmented ones; the share
-whose neighbour is augmented, beside the same share for held-out images, which nobody augmented. Writes
+`leak`: the nearest neighbour of each sample is searched among the training images and as many augmented ones; the share
+of samples whose neighbour is augmented. `leak_of_real`: the same for held-out images, which were not augmented. Writes
 benchmarks/results/little_data.json.
 """
 
@@ -25,15 +25,17 @@ import torch
 from torch import Tensor
 
 import mulligan as mg
-from mulligan.augment.operations import Dice, augment
-from mulligan.augment.parts import Augmentation
+from mulligan.augment.operations import SampleRng, augment
+from mulligan.augment.parts import AdaptiveAugmentation
 from mulligan.core import registry
 from mulligan.core.batch import to_float, to_uint8
 from mulligan.core.recipe import Part
-from mulligan.data import ImageData, open_data
+from mulligan.core.seeding import mix
+from mulligan.data import Dataset, open_data
+from mulligan.engine.sampling import ClassConditions
 from mulligan.measure.judge import Judge
 from mulligan.metrics.protocol import extract
-from mulligan.runs.build import load_parts
+from mulligan.runs.parts import load_parts
 from runs import whole
 
 RESULTS = Path(__file__).parent / "results" / "little_data.json"
@@ -49,40 +51,39 @@ VARIANTS: dict[str, Any] = {
 }
 
 
-def subset(data: ImageData, count: int, path: Path) -> None:
-    """Training images of a data set, as many of each class, as an .npz."""
+def subset(data: Dataset, count: int, path: Path) -> None:
+    """Write some training images of a data set, equally many of each class, as an .npz."""
     labels = data.labels[data.train]
     order = np.concatenate([data.train[labels == each][: count // len(data.classes)] for each in np.unique(labels)])
-    images = data.images(order).permute(0, 2, 3, 1).numpy()
+    images = data.records(order).permute(0, 2, 3, 1).numpy()
     np.savez(path, images=images, labels=np.array(data.classes)[data.labels[order]])
 
 
-def augmented(images: Tensor, part: Augmentation) -> Tensor:
-    """uint8 images as D is shown them at full strength."""
-    dice = Dice(0, 1.0, len(images), len(images), images.device)
-    return to_uint8(augment(to_float(images), part.operations, dice))
+def augmented(images: Tensor, part: AdaptiveAugmentation) -> Tensor:
+    """uint8 images as D sees them at full strength."""
+    rng = SampleRng(0, 1.0, len(images), len(images), images.device)
+    return to_uint8(augment(to_float(images), part.operations, rng))
 
 
 def nearest_is_augmented(features: Tensor, plain: Tensor, changed: Tensor) -> float:
-    near = [torch.cdist(features, side).min(1).values for side in (plain, changed)]
-    return (near[1] < near[0]).double().mean().item()
+    distances = [torch.cdist(features, others).min(1).values for others in (plain, changed)]
+    return (distances[1] < distances[0]).double().mean().item()
 
 
-def trial(data: ImageData, judge: Judge, few: Path, augment: Any, images: int, seed: int) -> dict[str, float]:
+def trial(data: Dataset, judge: Judge, few: Path, augment: Any, images: int, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         run = mg.train(
-            few, out=folder, images=images, seed=seed, settings={"augment": augment}, features=judge.protocol.features,
+            few, out=folder, samples=images, seed=seed, settings={"augment": augment}, features=judge.protocol.features,
             guard="off", quiet=True,
         )  # fmt: skip
-        counts = whole(run).description["data"]["class_counts"] if run.classes else ()
-        found = judge.measure(run.G, class_counts=counts)
+        found = judge.measure(whole(run).G, ClassConditions(mix("judge", judge.protocol.seed), run.class_counts))
         part = Part.read(augment).build(registry.augmentations)
         if part.operations:
-            seen = open_data(few)
-            real = seen.images(seen.train)
+            trained_on = open_data(few)
+            real = trained_on.records(trained_on.train)
             plain, changed, heldout, fake = (
-                extract(judge.net, [x])
-                for x in (real, augmented(real, part), data.images(data.heldout), run.sample(len(real)))
+                extract(judge.net, [x], to_net=data.sample.to_net)
+                for x in (real, augmented(real, part), data.records(data.heldout), run.sample(len(real)))
             )
             found["leak"] = nearest_is_augmented(fake, plain, changed)
             found["leak_of_real"] = nearest_is_augmented(heldout, plain, changed)

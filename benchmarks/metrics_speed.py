@@ -1,12 +1,12 @@
-"""How long numbers take, from features of 2,048 dimensions, beside what people would compute them with.
+"""How long metrics of features of 2,048 dimensions take, compared with common implementations.
 
     python benchmarks/metrics_speed.py [--images 50000] [--rounds 3]
 
-FID: beside the textbook formula with scipy's `sqrtm`, from the same moments; agreement as a relative error. KID: beside
-torchmetrics, 10,000 images a side, its 100 subsets of 1,000. Precision, recall, density and coverage of `--images` a
-side: alone, since the usual packages would hold the whole matrix; the peak is of the whole process. Ratios are of the
-fastest of `--rounds`, taken in turn. Features are random, not alike on the two sides. Writes
-benchmarks/results/metrics_speed.json.
+FID: compared with the textbook formula and scipy's `sqrtm`, from the same moments; agreement as a relative error. KID:
+compared with torchmetrics, 10,000 images in each set, its 100 subsets of 1,000. Precision, recall, density and coverage
+of `--images` in each set: no comparison, since the usual packages would need the whole matrix; the peak memory is that
+of the process. Ratios are of the fastest of `--rounds`, taken in turn. Features are random, and differ between the two
+sets. Writes benchmarks/results/metrics_speed.json.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ DIMENSIONS, FOR_KID = 2048, 10_000
 
 
 def features(count: int, seed: int, shift: float) -> Tensor:
-    """(count, 2048) float32, correlated, above 0: as the Inception net's are."""
+    """(count, 2048) float32, correlated and not negative, as those of the Inception net are."""
     generator = torch.Generator().manual_seed(seed)
     mix = torch.randn(256, DIMENSIONS, generator=torch.Generator().manual_seed(0)) / 16
     blocks = [torch.randn(min(5_000, count - i), 256, generator=generator) for i in range(0, count, 5_000)]
@@ -58,13 +58,13 @@ def seconds(function: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def by_sqrtm(real: Moments, fake: Moments) -> float:
-    """As it is found in most repositories."""
+    """The formula as most repositories have it."""
     (mean, cov, _), (other, its, _) = ((a.numpy(), b.numpy(), n) for a, b, n in (real, fake))
     root = sqrtm(cov @ its)
     return float(((mean - other) ** 2).sum() + np.trace(cov) + np.trace(its) - 2 * np.trace(np.real(root)))
 
 
-def beside(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> dict[str, Any]:
+def compared(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> dict[str, Any]:
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
     values = {}
     for _ in range(rounds):
@@ -82,7 +82,7 @@ def balls(real: Tensor, fake: Tensor, rounds: int) -> dict[str, Any]:
 
 def fid(real: Tensor, fake: Tensor, rounds: int) -> dict[str, Any]:
     pair = moments(real), moments(fake)
-    found = beside(lambda: frechet_from_moments(*pair), lambda: by_sqrtm(*pair), rounds)
+    found = compared(lambda: frechet_from_moments(*pair), lambda: by_sqrtm(*pair), rounds)
     return found | {"relative_error": abs(found["values"]["ours"] / found["values"]["theirs"] - 1)}
 
 
@@ -90,7 +90,7 @@ def kid(real: Tensor, fake: Tensor, rounds: int) -> dict[str, Any]:
     x, y = real[:FOR_KID].clone(), fake[:FOR_KID].clone()
     peer = KernelInceptionDistance(torch.nn.Identity(), subsets=100, subset_size=1_000, compute_with_cache=False)
     peer.real_features, peer.fake_features = [x], [y]
-    return beside(lambda: kernel_distance(x, y), lambda: [float(each) for each in peer.compute()], rounds)
+    return compared(lambda: kernel_distance(x, y), lambda: [float(each) for each in peer.compute()], rounds)
 
 
 PARTS = {"balls": balls, "fid": fid, "kid": kid}

@@ -1,10 +1,10 @@
-"""What gradient penalties cost, and what they are worth, on `digits`.
+"""What gradient penalties cost in time, and what quality they give, on `digits`.
 
     python benchmarks/penalties.py [--images 60000] [--seeds 0 1] [--parts time quality]
 
-Steps of all variants are timed in turn, in one process; a ratio is the median over rounds of a variant's time and that
-without a penalty, in the same round. Quality: `mulligan train digits --images N` with the variant, coverage and KID of
-500 samples of the best checkpoint and the 500 held-out digits, means over seeds. Writes
+Steps of all variants are timed in turn, in one process. A ratio is a variant's time over the time without a penalty in
+the same round; its median over rounds is given. Quality: `mulligan train digits --samples N` with the variant; coverage
+and KID of 500 samples of the best checkpoint against the 500 held-out digits, means over seeds. Writes
 benchmarks/results/penalties.json.
 """
 
@@ -18,12 +18,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import mulligan as mg
 from mulligan.data import open_data
+from mulligan.engine.device import device_setting
 from mulligan.engine.loop import Game, State, play_step
-from mulligan.engine.memory import kept_memory
+from mulligan.engine.memory import keep_freed_memory
 from mulligan.runs.build import build_game, recipe_named
 
 RESULTS = Path(__file__).parent / "results" / "penalties.json"
@@ -56,24 +55,24 @@ def step_seconds(game: Game) -> float:
 
 
 def timed() -> dict[str, dict[str, float]]:
-    data, device = open_data("digits"), torch.device("cpu")
+    data, setting = open_data("digits"), device_setting("cpu", "fp32")
     games = {
-        name: build_game(recipe_named("digits", settings(terms)), data, seed=0, device=device, precision="fp32")
+        name: build_game(recipe_named("digits", settings(terms)), data, seed=0, setting=setting)
         for name, terms in VARIANTS.items()
     }
-    with kept_memory():
+    with keep_freed_memory():
         for game in games.values():
             step_seconds(game)
         rounds = [{name: step_seconds(game) for name, game in games.items()} for _ in range(ROUNDS)]
     ratios = {name: [each[name] / each["no penalty"] for each in rounds] for name in VARIANTS}
-    kept = {"step": statistics.median, "step_min": min, "step_max": max}
-    return {name: {key: round(of(found), 3) for key, of in kept.items()} for name, found in ratios.items()}
+    summary = {"step": statistics.median, "step_min": min, "step_max": max}
+    return {name: {key: round(of(found), 3) for key, of in summary.items()} for name, found in ratios.items()}
 
 
 def quality(terms: dict[str, Any], images: int, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         run = mg.train(
-            "digits", out=folder, images=images, seed=seed, settings=settings(terms), guard="off", quiet=True
+            "digits", out=folder, samples=images, seed=seed, settings=settings(terms), guard="off", quiet=True
         )
         return run.evaluate()["metrics"]
 

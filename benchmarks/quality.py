@@ -1,11 +1,11 @@
-"""What so many minutes of `mulligan train digits` give, judged by a classifier that Mulligan does not have.
+"""The quality that some minutes of `mulligan train digits` reach, measured by a classifier that is not in Mulligan.
 
     python benchmarks/quality.py --mnist DIR [--minutes 5] [--seeds 0 1 2] [--data digits]
 
-`--data mnist`: with the whole of MNIST's training set but the 10,000 images of the judge's reference. `--images` gives
-a budget in images instead, for a machine that is busy: those that the minutes last for in quiet. Samples: 10,000,
-seed 1, best checkpoint; `fid_of_5000` is of the first half of either side. Writes
-benchmarks/results/quality-DATA-MINUTESmin.json, seed by seed, and a grid a seed.
+`--data mnist`: trains on MNIST's training set without the 10,000 images that samples are compared with. `--images`
+gives the budget in images, for a machine that is busy: the number that a quiet machine sees in that time. Samples:
+10,000 of the best checkpoint, seed 1; `fid_of_5000` compares the first half of both sets. Writes
+benchmarks/results/quality-DATA-MINUTESmin.json after each seed, and a grid of samples for each.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from mulligan.data import open_data
 from runs import budget_of, sampled, trained
 
 RESULTS = Path(__file__).parent / "results"
-COUNT, HALF = 10_000, 5_000  # as many as MNIST's test set has
+COUNT, HALF = 10_000, 5_000  # samples; MNIST's test set also has 10,000
 
 
 def mnist_without(judge: MnistJudge, folder: str, path: Path) -> None:
-    """MNIST's training set, as an .npz with labels, without what is judged by."""
+    """MNIST's training set without the reference images, as an .npz with labels."""
     data = open_data(folder)
-    images = data.images(judge.unseen).permute(0, 2, 3, 1).numpy()
-    np.savez(path, images=images, labels=data.label_of(judge.unseen).numpy())
+    images = data.records(judge.usable).permute(0, 2, 3, 1).numpy()
+    np.savez(path, images=images, labels=data.label_of(judge.usable).numpy())
 
 
 def scored(judge: MnistJudge, images: Tensor) -> dict[str, float]:
@@ -69,7 +69,7 @@ def main() -> None:
             samples = np.load(sampled(run, COUNT, Path(folder, "samples.npz")))["images"]
         found[f"seed {seed}"] = scored(judge, torch.from_numpy(samples).permute(0, 3, 1, 2)) | of_run
         print(json.dumps(found[f"seed {seed}"], indent=2), flush=True)
-        before = json.loads(name.read_text()) if name.exists() else {}  # another seed may run beside
+        before = json.loads(name.read_text()) if name.exists() else {}  # another process may have added a seed
         name.write_text(json.dumps(found | before | {f"seed {seed}": found[f"seed {seed}"]}, indent=2) + "\n")
 
 

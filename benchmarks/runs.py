@@ -1,4 +1,4 @@
-"""A run as a user makes it, by the command line, and what the benchmarks keep of it."""
+"""Runs made with the command line, as users make them, and the numbers that the benchmarks keep of them."""
 
 from __future__ import annotations
 
@@ -15,37 +15,40 @@ MULLIGAN = [sys.executable, "-m", "mulligan"]
 
 
 def mulligan(*words: Any) -> Any:
-    """What a command says with `--json`."""
+    """The output of a command with `--json`."""
     order = [*MULLIGAN, *map(str, words), "--json"]
     return json.loads(subprocess.run(order, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def budget_of(minutes: float, images: int | None) -> list[Any]:
-    """Minutes; or, for a machine that is busy, the images that they last for in quiet."""
-    return ["--images", images] if images else ["--minutes", minutes]
+    """Options for a budget in minutes; or in images, for a machine that is busy with other work."""
+    return ["--samples", images] if images else ["--minutes", minutes]
 
 
 def whole(run: mg.Run) -> mg.Run:
-    """The run, if it is over: an interrupt that ended it has to end the benchmark too, with nothing written of it."""
+    """The run, if it was not interrupted. An interrupt also ends the benchmark, before the run is written down."""
     if run.summary["status"] == "interrupted":
-        raise SystemExit("interrupted; the same command goes on from here")
+        raise SystemExit("interrupted; the same command continues from here")
     return run
 
 
 def sampled(run: Path, count: int, out: Path) -> Path:
-    """`count` samples of seed 1 of the best checkpoint."""
+    """Write `count` samples of the best checkpoint, seed 1."""
     order = [*MULLIGAN, "sample", str(run), "-n", str(count), "--seed", "1", "--out", str(out)]
     subprocess.run(order, check=True, stdout=subprocess.PIPE)
     return out
 
 
 def trained(data: str | Path, budget: list[Any], run: Path, seed: int = 0, *more: Any) -> dict[str, Any]:
-    """Train into the folder `run`; how it went, its own metrics, and what was chosen."""
+    """Train into the folder `run`. Returns its speed and memory, its own metrics, and what was chosen."""
     summary = mulligan("train", data, *budget, "--seed", seed, "--out", run, *more)
     evaluation = mulligan("evaluate", run, "--metrics", "quality")
     described = json.loads((run / "run.json").read_text())
     return {
-        **{key: summary[key] for key in ("images_seen", "seconds", "images_per_second", "peak_memory_bytes")},
+        "images_seen": summary["samples_seen"],
+        "seconds": summary["seconds"],
+        "images_per_second": summary["samples_per_second"],
+        "peak_memory_bytes": summary["peak_memory_bytes"],
         "own_metrics": {key: round(value, 4) for key, value in evaluation["metrics"].items()},
         "own_features": evaluation["protocol"]["features"],
         "threads": described["environment"]["threads"],
@@ -54,5 +57,5 @@ def trained(data: str | Path, budget: list[Any], run: Path, seed: int = 0, *more
 
 
 def called(recipe: str, settings: Mapping[str, Any]) -> str:
-    """A recipe, and what is set otherwise in it: numbers of one are not those of another."""
+    """The name of a trial: the recipe, and the settings that differ from it."""
     return " ".join([recipe, *(f"{path}={value}" for path, value in settings.items())])

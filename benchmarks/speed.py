@@ -1,13 +1,13 @@
-"""Training speed on the textbook 28x28 DCGAN at batch 256: Mulligan's loop, plain PyTorch, and TensorFlow, in one run.
+"""Training speed of the textbook 28x28 DCGAN at batch 256: Mulligan's loop, plain PyTorch, and TensorFlow.
 
     python benchmarks/speed.py [--rounds 5] [--tensorflow PYTHON] [--precision bf16]
 
-Every contender trains in a process of its own, in turn, round after round; images/s are medians over the rounds, and
-ratios are taken round by round, so that a machine that slows down slows them all. The last line is what the processor
-would do if every multiply-add of the step ran as in its fastest float32 convolution; fewer of them go beyond it. Writes
-benchmarks/results/speed.json.
+Each program trains in a process of its own, in turn, round after round. Images/s are medians over the rounds; ratios are
+taken within a round, so that a machine that slows down affects both sides. The last line is the speed if every
+multiply-add of the step ran as in the processor's fastest float32 convolution; only fewer multiply-adds are faster.
+Writes benchmarks/results/speed.json.
 
-TensorFlow is optional: `pip install tensorflow-cpu`, here or behind another interpreter given by --tensorflow.
+TensorFlow is optional: `pip install tensorflow-cpu`, here or for another interpreter that --tensorflow names.
 """
 
 from __future__ import annotations
@@ -46,22 +46,23 @@ def timed(step) -> float:
 
 
 def mulligan(precision: str = "fp32") -> float:
-    """Our loop as `mulligan train --recipe dcgan` runs it, data included."""
+    """Mulligan's loop, as `mulligan train --recipe dcgan` runs it, with the loading of data."""
     from mulligan.data import open_data
+    from mulligan.engine.device import device_setting
     from mulligan.engine.loop import State, play_step
-    from mulligan.engine.memory import kept_memory
-    from mulligan.runs.build import build_game, pick_device, recipe_named
+    from mulligan.engine.memory import keep_freed_memory
+    from mulligan.runs.build import build_game, recipe_named
 
     recipe = recipe_named("dcgan", {"batch": BATCH, "precision": precision})
-    game = build_game(recipe, open_data("digits"), seed=0, device=pick_device("cpu"), precision=precision)
+    game = build_game(recipe, open_data("digits"), seed=0, setting=device_setting("cpu", precision))
     state = State()
 
     def step() -> None:
         play_step(game, state, budget=1 << 30)
         state.step += 1
-        state.images += BATCH
+        state.samples += BATCH
 
-    with kept_memory():
+    with keep_freed_memory():
         return timed(step)
 
 
@@ -69,7 +70,7 @@ def plain_networks():
     from torch import nn
 
     class Same(nn.Conv2d):
-        """Stride-2 convolution padded as TensorFlow's SAME does on even sizes: one more behind than before."""
+        """Stride-2 convolution, padded as TensorFlow's SAME pads even sizes: one more after than before."""
 
         def forward(self, x):
             return super().forward(nn.functional.pad(x, (1, 2, 1, 2) if x.shape[-1] % 2 == 0 else (2, 2, 2, 2)))
@@ -92,7 +93,7 @@ def plain_networks():
 
 
 def plain_pytorch(shared: bool = False) -> float:
-    """The loop of most scripts: fresh fakes for each player, or (`shared`, as PyTorch's own example) the same."""
+    """The loop of most scripts: new fakes for each network, or the same (`shared`, as in PyTorch's own example)."""
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits as bce
 

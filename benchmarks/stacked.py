@@ -1,10 +1,10 @@
-"""How many of the 1,000 modes of stacked digits a run finds.
+"""How many of the 1,000 modes of stacked digits are among the samples of a run.
 
     python benchmarks/stacked.py [--recipe digits] [--minutes 10 | --images N] [--seed 0] [--run RUN]
 
-`mulligan train stacked`, then 26,000 samples of the best checkpoint, as papers have it (Metz 2016, arXiv 1611.02163;
-Lin 2018, arXiv 1712.04086), beside 26,000 pictures of the data. --run: one that was trained before. Writes
-benchmarks/results/stacked.json and a grid.
+`mulligan train stacked`, then 26,000 samples of the best checkpoint, the number that papers take (Metz 2016, arXiv
+1611.02163; Lin 2018, arXiv 1712.04086), compared with 26,000 training images. --run: a run that was trained before.
+Writes benchmarks/results/stacked.json and a grid of samples.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def main() -> None:
         data = run.open_data()
         samples = torch.cat([made for made, _ in run.draw(SAMPLES, seed=1)])
         rows = data.train[np.linspace(0, len(data.train) - 1, SAMPLES).astype(int)]
-        found["training data"] = rounded(data.modes(data.images(rows)))
+        found["training data"] = rounded(data.modes.count(data.records(rows), None))
         summary = run.summary
         name = f"{run.recipe.name}, seed {run.description['seed']}"
-        found[name] = rounded(data.modes(samples)) | {
-            "images": summary["images_seen"],
-            "images_per_second": round(summary["images_per_second"], 1),
+        found[name] = rounded(data.modes.count(samples, None)) | {
+            "images": summary["samples_seen"],
+            "images_per_second": round(summary["samples_per_second"], 1),
             "threads": run.description["environment"]["threads"],
             "guard": run.description["asked"]["guard"],
         }

@@ -2,9 +2,9 @@
 
     python benchmarks/synthetic.py [--counts 20 50 100 450] [--signs signs.zip] [--images 60000] [--seeds 5]
 
-For each count of labelled digits a class: a GAN is trained on those alone, then `study` asks what its samples are worth
-to a classifier of the same images, tested on digits that neither has seen. Hand signs: all of them, 32x32, tested on
-those held out. Writes benchmarks/results/synthetic.json, study by study; what is there is not run again.
+For each count of labelled digits in a class: a GAN is trained on these alone. `study` then measures what its samples
+add for a classifier of the same images, tested on digits that neither has seen. Hand signs: all of them, 32x32, tested
+on held-out ones. Writes benchmarks/results/synthetic.json after each study; studies that are there are not run again.
 """
 
 from __future__ import annotations
@@ -19,18 +19,17 @@ import torch
 
 import mulligan as mg
 from little_data import subset
-from mulligan.data import ImageData, open_data
+from mulligan.data import open_data
 from runs import whole
 
 RESULTS = Path(__file__).parent / "results" / "synthetic.json"
 
 
-def studied(data: str | Path, test: str | None, options: argparse.Namespace, **reading: Any) -> dict[str, Any]:
+def studied(data: str | Path, test: str | None, options: argparse.Namespace, **read: Any) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         run = mg.train(
-            data, out=Path(folder, "run"), images=options.images, guard="off", quiet=True,
-            options=mg.DataOptions(**reading),
-        )  # fmt: skip
+            data, out=Path(folder, "run"), samples=options.images, guard="off", quiet=True, read=read
+        )
         return mg.study(whole(run), test=test, seeds=options.seeds, steps=options.steps, quiet=True)
 
 
@@ -52,7 +51,6 @@ def main() -> None:
         print(f"{name}: {json.dumps(arms)} best {result['best']}", flush=True)
 
     digits = open_data("digits")
-    assert isinstance(digits, ImageData)
     for count in options.counts:
         if (name := f"digits, {count} labels a class") not in found:
             with tempfile.TemporaryDirectory() as folder:

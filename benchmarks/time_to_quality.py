@@ -1,18 +1,18 @@
-"""Quality over time on two cores: Mulligan, and what a user would pick instead, on the same digits.
+"""Quality over time on two cores: Mulligan, and common alternatives, on the same digits.
 
     python benchmarks/time_to_quality.py --mnist DIR --tensorflow PYTHON [--minutes 15] [--ours 0.5 1 1.5 3 5 10]
     python benchmarks/time_to_quality.py --mnist DIR --tensorflow PYTHON --pace [--rivals] [--ours]
 
-Contenders, each in a process of its own and alone on the machine: the TensorFlow tutorial's DCGAN, the same networks
-in plain PyTorch with Adam 2e-4 and beta1 0.5, and WGAN-GP with the textbook settings (five critic steps, penalty 10,
-Adam 1e-4, betas 0 and 0.9). They train on the 4,500 digits that Mulligan trains on; every minute of their training
-5,000 samples are kept. Mulligan's schedules end with its budget, so each of its points is a run of its own.
+The alternatives, each in a process of its own and alone on the machine: the TensorFlow tutorial's DCGAN, the same
+networks in plain PyTorch with Adam 2e-4 and beta1 0.5, and WGAN-GP with the textbook settings (five critic steps,
+penalty 10, Adam 1e-4, betas 0 and 0.9). They train on the 4,500 digits that Mulligan trains on; after each minute of
+training 5,000 samples are drawn. Mulligan's schedules end with its budget, so each of its points is a run of its own.
 
-`--pace` measures, in quiet, how much of its work each does in a minute. Once that is known, a minute of training is
-that much work, not time, so that contenders may run side by side, a thread each, on a machine that has other things
-to do; that of Mulligan is images shown, as a run of minutes counts them. Remove the file to measure anew.
+`--pace` measures, on a quiet machine, how much work each does in a minute. When that file exists, a minute of training
+is that much work instead of time, so that the programs may run at the same time, one thread each, on a machine with
+other work; Mulligan's work is counted in images. Remove the file to measure again.
 
-All are judged by `mnist_judge`. Contenders that are there already are not run again. Writes
+All samples are compared by `mnist_judge`. Results that are there are not computed again. Writes
 benchmarks/results/time_to_quality.json and .png.
 """
 
@@ -41,10 +41,10 @@ Sampler = Callable[[int], np.ndarray]  # n -> uint8 (n, 28, 28)
 
 def batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
     """Endless shuffled batches of float32 (size, 28, 28) in [-1, 1]."""
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     scaled = images.astype("float32") / 127.5 - 1
     while True:
-        order = dice.permutation(len(scaled))
+        order = rng.permutation(len(scaled))
         for start in range(0, len(order) - size + 1, size):
             yield scaled[order[start : start + size]]
 
@@ -153,12 +153,12 @@ RIVALS = {"tensorflow tutorial": tensorflow, "plain pytorch": plain_pytorch, "wg
 def contend(name: str, minutes: float, folder: Path, pace: float) -> None:
     """Train on digits.npy of `folder`; after each minute of training, write samples-MINUTE.npy there.
 
-    A minute is `pace` steps; where that is 0, time. For `minutes` below one nothing is written but steps.txt.
+    A minute is `pace` steps, or time if that is 0. For less than one of `minutes` only steps.txt is written.
     """
     step, sample = RIVALS[name](np.load(folder / "digits.npy"))
     spent, steps, marks = 0.0, 0, list(range(1, int(minutes) + 1))
     for _ in range(5):
-        step()  # compiles, and warms up
+        step()  # compiles and warms up
     while marks or spent < 60 * minutes < 60:
         begun = time.perf_counter()
         step()
@@ -176,7 +176,7 @@ def scored(judge: Any, images: np.ndarray) -> dict[str, float]:
 
 
 def contender(name: str, minutes: float, pace: float, options: argparse.Namespace) -> tuple[dict[int, Any], float]:
-    """Samples by minute, and steps a minute, of a contender in a process of its own."""
+    """Samples by minute, and steps per minute, of one program in a process of its own."""
     import torch
 
     from mulligan.data import open_data
@@ -184,7 +184,7 @@ def contender(name: str, minutes: float, pace: float, options: argparse.Namespac
     python = options.tensorflow if name.startswith("tensorflow") else sys.executable
     with tempfile.TemporaryDirectory() as path:
         folder, data = Path(path), open_data("digits")
-        np.save(folder / "digits.npy", data.images(data.train)[:, 0].to(torch.uint8).numpy())
+        np.save(folder / "digits.npy", data.records(data.train)[:, 0].to(torch.uint8).numpy())
         order = [python, __file__, "--mnist", "", "--contender", name, "--folder", path, "--steps", str(pace)]
         subprocess.run([*order, "--minutes", str(minutes)], check=True)
         found = {int(file.stem.split("-")[1]): np.load(file) for file in folder.glob("samples-*.npy")}
@@ -203,16 +203,16 @@ def ours(minutes: float, judge: Any, images: int) -> dict[str, float]:
         out = f"{folder}/samples.npz"
         subprocess.run([*MULLIGAN, "sample", f"{folder}/run", "-n", str(COUNT), "--out", out], check=True)
         spent = minutes if images else round(summary["seconds"] / 60, 3)
-        return {"minutes": spent, "images": summary["images_seen"], **scored(judge, np.load(out)["images"])}
+        return {"minutes": spent, "images": summary["samples_seen"], **scored(judge, np.load(out)["images"])}
 
 
 def measure_pace(options: argparse.Namespace) -> dict[str, Any]:
-    """Of each contender the steps it makes in a minute; of Mulligan, the images of a run of so many minutes."""
+    """The steps of each program per minute; of Mulligan, the number of images of a run of so many minutes."""
     pace: dict[str, Any] = {name: contender(name, 0.5, 0.0, options)[1] for name in options.rivals}
     pace["mulligan"] = {}
     for minutes in options.ours:
         plan = mulligan("train", "digits", "--minutes", minutes, "--dry-run")
-        pace["mulligan"][f"{minutes:g}"] = plan["budget_images"]
+        pace["mulligan"][f"{minutes:g}"] = plan["budget_samples"]
     return pace
 
 
@@ -234,12 +234,12 @@ def draw(found: dict[str, list[dict[str, float]]]) -> None:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--mnist", required=True, help="folder with MNIST's training set as IDX files")
-    arguments.add_argument("--judges", type=Path, default=Path(tempfile.gettempdir()), help="folder to keep them in")
+    arguments.add_argument("--judges", type=Path, default=Path(tempfile.gettempdir()), help="folder for trained judges")
     arguments.add_argument("--tensorflow", default=sys.executable, help="interpreter that has TensorFlow")
     arguments.add_argument("--minutes", type=float, default=15)
     arguments.add_argument("--ours", type=float, nargs="*", default=[0.5, 1, 1.5, 3, 5, 10])
     arguments.add_argument("--rivals", nargs="*", default=list(RIVALS), choices=list(RIVALS))
-    arguments.add_argument("--pace", action="store_true", help="measure it, on a machine with nothing else to do")
+    arguments.add_argument("--pace", action="store_true", help="measure the pace, on a quiet machine")
     arguments.add_argument("--steps", type=float, default=0.0, help=argparse.SUPPRESS)
     arguments.add_argument("--contender", help=argparse.SUPPRESS)
     arguments.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -255,8 +255,8 @@ def main() -> None:
     judge = MnistJudge(options, COUNT)
     pace = json.loads(PACE.read_text()) if PACE.exists() else {}
 
-    def keep(name: str, rows: list[dict[str, float]]) -> dict[str, list[dict[str, float]]]:
-        """Among what is there already: others may run beside."""
+    def add(name: str, rows: list[dict[str, float]]) -> dict[str, list[dict[str, float]]]:
+        """Add to the file, which other processes may have changed."""
         found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         before = [row for row in found.get(name, []) if row["minutes"] not in {new["minutes"] for new in rows}]
         found[name] = sorted(before + rows, key=lambda row: row["minutes"])
@@ -266,10 +266,10 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in options.rivals:
         if name not in found:
-            found = keep(name, rival(name, options, judge, pace.get(name, 0.0)))
+            found = add(name, rival(name, options, judge, pace.get(name, 0.0)))
     for minutes in options.ours:
         images = pace.get("mulligan", {}).get(f"{minutes:g}", 0)
-        found = keep("mulligan", [ours(minutes, judge, images)])
+        found = add("mulligan", [ours(minutes, judge, images)])
     draw(found)
     for name, rows in found.items():
         print(f"{name:22s}", "  ".join(f"{row['minutes']:.3g} min {row['coverage']:.3f}" for row in rows))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
@@ -137,7 +135,7 @@ def test_kill_half_way(tmp_path):
     assert killed.stdout.readline() == "half\n"
     other = open_data(npz(tmp_path / "y.npz"), cache=root)
     assert other.count == 300 and ".draft" in names(root)  # a living process keeps its draft
-    killed.send_signal(signal.SIGKILL)
+    killed.kill()
     killed.wait()
     open_data(npz(tmp_path / "z.npz"), cache=root)
     assert ".draft" not in names(root)  # a dead one's is swept by whoever comes next
@@ -187,6 +185,7 @@ def test_a_disk_that_is_too_small(tmp_path, monkeypatch):
 
 def test_a_disk_that_fills_up(tmp_path):
     path, root = npz(tmp_path / "x.npz", count=3000, size=16), tmp_path / "cache"
+    resource = pytest.importorskip("resource", reason="POSIX limits")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # writing beyond fails, as on a full disk
     try:

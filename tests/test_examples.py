@@ -1,4 +1,4 @@
-"""What the README and the examples tell people to do."""
+"""The commands of the README, and the examples, work as written."""
 
 from __future__ import annotations
 
@@ -22,12 +22,9 @@ def test_the_first_gan_runs(tmp_path: Path) -> None:
     assert Image.open(out).size[0] > 100
 
 
-def test_the_readme_names_only_what_there_is() -> None:
+def test_commands_and_links_of_the_readme_exist() -> None:
     from mulligan.cli import cli
-    from mulligan.core import registry
-    from mulligan.runs.build import load_parts
 
-    load_parts()
     text = (ROOT / "README.md").read_text()
     for verb, words in re.findall(r"^mulligan (\w+)([^#\n]*)", text, flags=re.MULTILINE):
         command = cli.commands[verb]
@@ -37,7 +34,3 @@ def test_the_readme_names_only_what_there_is() -> None:
         assert set(re.findall(r"(?<!\S)--?[a-z][\w-]*", words)) <= options, (verb, words)
     for link in re.findall(r"\]\(([^)]+)\)", text):
         assert (ROOT / link.partition("#")[0]).exists(), link
-    sizes = {name for name in registry.recipes if " as published for " in registry.recipes[name]().about}
-    for kind in (registry.losses, registry.terms, registry.recipes):
-        for name in kind:
-            assert f"`{name}`" in text or name in sizes, f"the README leaves out {kind.kind} {name}"

