@@ -3,10 +3,10 @@
     python benchmarks/faults.py [--images 20000] [--seeds 0 1] [--only NAME ...] [--workers 2]
 
 Each run is a process of its own with one thread. With the guard off, the last weights are evaluated: the outcome of the
-fault. With the guard on, the best checkpoint is evaluated, which `mulligan sample` uses; with the guard off its coverage
-is given too, since every run stores one. Coverage is that of 500 samples against the 500 held-out digits (feature net
-`digits`, k=5). Results are added to benchmarks/results/faults.jsonl; runs that are there are not repeated. The table and
-the plot are made from this file.
+fault. With the guard on, the best checkpoint is evaluated, which `mulligan sample` uses; with the guard off it is given
+too, since every run stores one. Coverage is that of 500 samples against the 500 held-out digits (feature net `digits`,
+k=5). Results are added to benchmarks/results/faults.jsonl; runs that are there are not repeated. The table and the plot
+are made from this file.
 """
 
 from __future__ import annotations

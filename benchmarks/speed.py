@@ -2,8 +2,8 @@
 
     python benchmarks/speed.py [--rounds 5] [--tensorflow PYTHON] [--precision bf16]
 
-Each program trains in a process of its own, in turn, round after round. Images/s are medians over the rounds; ratios are
-taken within a round, so that a machine that slows down affects both sides. The last line is the speed if every
+Each program trains in a process of its own, in turn, round after round. Images/s are medians over the rounds; ratios
+are taken within a round, so that a machine that slows down affects both sides. The last line is the speed if every
 multiply-add of the step ran as in the processor's fastest float32 convolution; only fewer multiply-adds are faster.
 Writes benchmarks/results/speed.json.
 

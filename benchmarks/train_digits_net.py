@@ -2,8 +2,8 @@
 
     python benchmarks/train_digits_net.py [--out FILE] [--seed 0] [--epochs 40]
 
-It learns from 4,500 of the 5,000 shipped digits: of each class all but the last 50, on which it is judged once,
-at the end. Takes about 4 minutes of one core. The same seed gives the same bits on the same machine.
+It is trained on 4,500 of the 5,000 shipped digits: of each class all but the last 50, on which its accuracy is measured
+once, at the end. Takes about 4 minutes on one core. The same seed gives the same bits on the same machine.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def split() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def augment(images: Tensor) -> Tensor:
-    """Each image turned, scaled, sheared, shifted and bent a little, by one grid sample. The ground beyond is black."""
-    reach = torch.tensor([math.radians(12), 0.15, 0.12, 0.12, 4 / 28, 4 / 28])  # shifts by 2 pixels: the grid is 2 wide
+    """Each image rotated, scaled, sheared, shifted and bent slightly, in one resampling. Outside the image is black."""
+    reach = torch.tensor([math.radians(12), 0.15, 0.12, 0.12, 4 / 28, 4 / 28])  # shifts by 2 pixels: the grid has a width of 2
     angle, shear, wide, high, right, down = (reach[:, None] * (torch.rand(6, len(images)) * 2 - 1)).unbind()
     rows = [angle.cos() * (1 + wide), shear - angle.sin(), right, angle.sin(), angle.cos() * (1 + high), down]
     grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(images.shape), align_corners=False)
-    # Elastic (Simard 2003): a smooth field of displacements, about a pixel strong, from a coarse one.
+    # Elastic distortion (Simard 2003): a smooth field of displacements of about a pixel, from a coarse one.
     coarse = torch.randn(len(images), 2, 6, 6) * 0.06
     bend = F.interpolate(coarse, size=images.shape[2:], mode="bicubic", align_corners=False)
     return F.grid_sample(images + 1, grid + bend.permute(0, 2, 3, 1), align_corners=False) - 1
@@ -76,7 +76,7 @@ def train(images: Tensor, labels: Tensor, *, seed: int, epochs: int) -> DigitsNe
             print(f"epoch {(step + 1) // len(order)}: loss {loss.item():.4f}", flush=True)
     net = average.module
     freeze(net)
-    # Features of mean square 1, the logits unchanged: the kernel of KID wants numbers of that size.
+    # Features of mean square 1 and unchanged logits: the kernel of KID needs numbers of this size.
     scale = torch.cat([net(block) for block in images.split(500)]).square().mean().sqrt()
     net.trunk[-1].weight /= scale
     net.trunk[-1].bias /= scale
@@ -103,7 +103,7 @@ def main() -> None:
         "epochs": args.epochs,
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    # As one entry: safetensors writes several in random order.
+    # One entry, since safetensors writes several in random order.
     save_file(net.state_dict(), args.out, metadata={"facts": json.dumps(facts)})
     size = args.out.stat().st_size
     print(f"{args.out}: {size:,} bytes, {accuracy:.1%} of {len(held_out_labels)} held-out digits right")

@@ -115,10 +115,11 @@ def test_features_are_those_of_each_channel(data: Dataset) -> None:
 
 
 def test_what_does_not_go_with_it_is_refused() -> None:
-    with pytest.raises(UserError, match="the reader 'stacked' opens: 'labels'; valid: fit, size"):
+    with pytest.raises(UserError, match="the reader 'stacked' opens: 'labels'; valid: channels, fit, size"):
         open_data("stacked", labels=True)
-    with pytest.raises(UserError, match="the reader 'stacked' opens: 'channels'; valid: fit, size"):
+    with pytest.raises(UserError, match="reader 'stacked': channels=1 is not valid"):
         open_data("stacked", channels=1)
+    assert open_data("stacked", channels=3).shape == (3, 28, 28)
     with pytest.raises(UserError, match="'stacked'"):
         open_data("staked")
     assert open_data("stacked", size=16).records([0]).shape == (1, 3, 16, 16)
