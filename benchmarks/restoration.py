@@ -7,9 +7,9 @@ Held-out images with a hole of half their side, with noise of sigma 0.5, or four
 effect; Adam does not depend on the scale); and by classical methods (scikit-image, OpenCV: the extra `bench`).
 
 PSNR and SSIM against the original; `perceptual`, the distance by the maps of a net (of the bundled classifier for
-digits; of `random`, which is weak, for other data); `sharpness`, the mean difference of neighbouring pixels over that of
-the original, inside the hole where there is one; for digits, the accuracy of the bundled classifier. `--images` gives
-the budget in images. Writes benchmarks/results/restoration-DATA.json and, for digits, a picture for each task.
+digits; of `random`, which is weak, for other data); `sharpness`, the mean difference of neighbouring pixels over that
+of the original, inside the hole where there is one; for digits, the accuracy of the bundled classifier. `--images`
+gives the budget in images. Writes benchmarks/results/restoration-DATA.json and, for digits, a picture for each task.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def compare(data: str, read: dict[str, Any], task: str, budget: dict[str, Any], 
             run = mg.train(
                 data, out=Path(folder, name), settings=TASKS[task] | more, seed=seed, quiet=True, read=read, **budget
             )
-            run = mg.load(whole(run).path, which="last")  # KID, by which the best is chosen, does not measure similarity
+            run = mg.load(whole(run).path, which="last")  # KID, which chooses the best, does not measure similarity
             data_set = run.open_data()
             count = min(MOST, len(data_set.heldout))
             restored[name], images_seen[name] = run.sample(count), run.summary["samples_seen"]

@@ -1,23 +1,24 @@
-"""Pictures in another style, learnt without a single pair: does each still show what it showed, and is the style B's?
+"""Translation of images to another style, trained without pairs: is the content preserved, and is the style right?
 
     python benchmarks/style.py [--styles inverted coloured outlined night drawn] [--signs SIGNS.zip] [--faces FACES.zip]
                                [--recipes restyle restyle-cut] [--seeds 0 1] [--images 40000] [--set PART.OPTION=VALUE]
 
-One half of the pictures is A, as they are; the other half, rendered otherwise, is B: of the shipped digits, white on
-black, `inverted`; `coloured`, each in a hue of its own, on black; `outlined`, a ring around what was white; of hand
-signs, which come in folders by class, `night`: dark, blue, grainy and darkest at the rim; of faces `drawn`, by a
-pencil. What is held out of A is translated by what `mulligan apply` would use, in 8 bits, and judged by what is known
-here and not to the game:
+One half of the images is set A, unchanged; the other half, rendered in another style, is set B. Of the shipped digits,
+white on black: `inverted`; `coloured`, each in a random hue, on black; `outlined`, a ring around what was white. Of
+hand signs, in folders by class: `night`, dark, blue, grainy, and darkest at the edges. Of faces: `drawn`, as by a
+pencil. Held-out images of A are translated as `mulligan apply` does it, in 8 bits, and measured by what training does
+not know:
 
-- content: the share that reads as the digit or sign it was. Inverted digits are inverted back, of coloured ones the
-  brightest channel is taken, and the bundled digit net reads them; outlined ones, and signs by day and by night, are
-  read by classifiers of true renderings. Faces are held against the true rendering of that very face: PSNR and SSIM.
-- style: the share that a classifier of real A and B calls B.
+- content: the share that is read as the same digit or sign as before. Inverted digits are inverted back, coloured ones
+  are reduced to their brightest channel, and the bundled digit net reads them. Outlined digits, and signs of both
+  styles, are read by classifiers of true renderings. Faces are compared with the true rendering of the same face: PSNR
+  and SSIM.
+- style: the share that a classifier of real A and B assigns to B.
 
-Of recipes with two ways also the way back, of what is held out of B. `real`: the same measures of the true renderings;
-`as shown`: of what was there to begin with. A style whose pictures are not there is passed over, and said so.
-Writes benchmarks/results/style.json, and of the first seed style-STYLE-RECIPE.png: what was shown, above what was made
-of it; of signs what was made alone; of faces, which are somebody's, nothing.
+For recipes with two directions also the way back, from held-out images of B. `real`: the same metrics of the true
+renderings; `as shown`: of the inputs. A style whose images are not given is left out, with a message. Writes
+benchmarks/results/style.json, and for the first seed style-STYLE-RECIPE.png: inputs above results; for signs, results
+only; for faces, which may not be published, nothing.
 """
 
 from __future__ import annotations
@@ -44,22 +45,26 @@ from mulligan.core.batch import to_float
 from mulligan.core.recipe import parse_setting
 from mulligan.core.seeding import endless_order
 from mulligan.data import open_data
-from mulligan.metrics.classifier import Classifier, answers, fitted
+from mulligan.metrics.classifier import Classifier, fitted, outputs
 from mulligan.metrics.features.digits import digits
 from mulligan.metrics.pictures import psnr, ssim
 from mulligan.translate.tiles import applied
 from runs import called, whole
 
 RESULTS = Path(__file__).parent / "results"
-STEPS, BATCH = 1500, 64  # of the classifiers that judge
-SHIFT, TURN, SCALE = 2, 10, 0.1  # pixels, degrees and share of the size by which what they learn from is off at most
-NOISE = 20  # grey levels, the most that what readers learn from is noisy by: noise is no other content
-SHOWN = 16  # pictures of each way
-Render = Callable[[Tensor], Tensor]  # uint8 (N, C, H, W) -> the same pictures in a style
+STEPS, BATCH = 1500, 64  # of the classifiers that measure
+SHIFT, TURN, SCALE = (
+    2,
+    10,
+    0.1,
+)  # their training images are moved by at most these pixels, degrees and shares of the size
+NOISE = 20  # grey levels, at most, in the training images of readers: noise does not change the content
+DISPLAYED = 16  # images of each direction
+Render = Callable[[Tensor], Tensor]  # uint8 (N, C, H, W) -> the same images in a style
 
 
 class Half(NamedTuple):
-    """One of the two sets of pictures, in its own style and in the other's: uint8 (N, C, H, W), by the same rows."""
+    """One of the two sets of images, in its own style and in the other one: uint8 (N, C, H, W), by the same rows."""
 
     images: Tensor
     other: Tensor
@@ -68,8 +73,8 @@ class Half(NamedTuple):
     heldout: np.ndarray
 
 
-Made = Callable[[Tensor, Half], dict[str, float]]  # pictures made of what is held out of a half -> what they kept
-Content = Callable[[Half, Half], Made]  # how content is read in the first half's style: see `taught`
+Reader = Callable[[Tensor, Half], dict[str, float]]  # translations of a half's held-out images -> content metrics
+Content = Callable[[Half, Half], Reader]  # makes the reader for the first half's style: see `trained_reader`
 
 
 def share(right: Tensor) -> float:
@@ -77,52 +82,51 @@ def share(right: Tensor) -> float:
 
 
 def learnt(images: Tensor, labels: Tensor, classes: int) -> Classifier:
-    """A classifier of images, of seed 0, that has seen each a little out of place."""
-    dice = np.random.default_rng(0)
+    """A classifier of images, trained with seed 0 on images that are moved slightly."""
+    rng = np.random.default_rng(0)
 
-    def deal(step: int) -> tuple[Tensor, Tensor]:
+    def batch(step: int) -> tuple[Tensor, Tensor]:
         rows = endless_order(len(images), 0, step * BATCH, BATCH)
-        return out_of_place(images[rows], dice), labels[rows]
+        return moved(images[rows], rng), labels[rows]
 
-    return fitted(tuple(images.shape[1:]), classes, deal, steps=STEPS, seed=0)
+    return fitted(tuple(images.shape[1:]), classes, batch, steps=STEPS, seed=0)
 
 
-def out_of_place(images: Tensor, dice: np.random.Generator) -> Tensor:
-    """uint8 (B, C, H, W), each moved, turned and enlarged or made smaller; beyond a picture its border goes on."""
+def moved(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """uint8 (B, C, H, W), each shifted, rotated and scaled; outside an image its border is repeated."""
     angle, size, right, down = (
-        torch.from_numpy(dice.uniform(-most, most, len(images)).astype(np.float32))
+        torch.from_numpy(rng.uniform(-most, most, len(images)).astype(np.float32))
         for most in (math.radians(TURN), SCALE, 2 * SHIFT / images.shape[3], 2 * SHIFT / images.shape[2])
     )
     cos, sin = (1 + size) * angle.cos(), (1 + size) * angle.sin()
-    places = F.affine_grid(
+    grid = F.affine_grid(
         torch.stack([torch.stack([cos, -sin, right], 1), torch.stack([sin, cos, down], 1)], 1),
         list(images.shape), align_corners=False,
     )  # fmt: skip
-    moved = F.grid_sample(images.float(), places, padding_mode="border", align_corners=False)
-    return moved.round().to(torch.uint8)
+    return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False).round().to(torch.uint8)
 
 
-def in_noise(images: Tensor, dice: np.random.Generator) -> Tensor:
-    """uint8 (B, C, H, W), each in white noise of its own strength."""
-    sigma = NOISE * torch.from_numpy(dice.random(len(images), np.float32))[:, None, None, None]
-    noise = torch.from_numpy(dice.standard_normal(images.shape, np.float32))
+def noisy(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """uint8 (B, C, H, W), each with white noise of a random strength."""
+    sigma = NOISE * torch.from_numpy(rng.random(len(images), np.float32))[:, None, None, None]
+    noise = torch.from_numpy(rng.standard_normal(images.shape, np.float32))
     return (images + sigma * noise).round().clamp(0, 255).to(torch.uint8)
 
 
 def bundled(back: Render) -> Content:
-    """Digits, brought back to white on black, as the net that is shipped reads them."""
+    """Digits, brought back to white on black by `back`, and read by the net that ships with Mulligan."""
 
     @torch.inference_mode()
-    def kept(made: Tensor, shown: Half) -> dict[str, float]:
+    def content(made: Tensor, half: Half) -> dict[str, float]:
         read = torch.cat([digits().classify(to_float(back(some))) for some in made.split(500)])
-        return {"content": share(read == shown.labels[shown.heldout])}
+        return {"content": share(read == half.labels[half.heldout])}
 
-    return lambda here, there: kept
+    return lambda here, there: content
 
 
-def taught(here: Half, there: Half) -> Made:
-    """Labels as a net reads them that has learnt from all of both halves' training pictures in this style."""
-    dice = np.random.default_rng(0)
+def trained_reader(here: Half, there: Half) -> Reader:
+    """Labels as read by a net that is trained on all training images of both halves in this style."""
+    rng = np.random.default_rng(0)
     images = torch.cat([here.images[here.train], there.other[there.train]])
     labels = torch.cat([each.labels[each.train] for each in (here, there)])
     reader = trained(
@@ -130,19 +134,19 @@ def taught(here: Half, there: Half) -> Made:
         labels,
         epochs=STEPS * BATCH // len(images),
         batch=BATCH,
-        seen=lambda some: in_noise(out_of_place(some, dice), dice),
+        augment=lambda some: noisy(moved(some, rng), rng),
     )
-    return lambda made, shown: {"content": share(answers(reader, made).argmax(1) == shown.labels[shown.heldout])}
+    return lambda made, half: {"content": share(outputs(reader, made).argmax(1) == half.labels[half.heldout])}
 
 
-def near_truth(here: Half, there: Half) -> Made:
-    """How near pictures come to the true rendering of the same: PSNR in decibels and SSIM."""
+def similarity(here: Half, there: Half) -> Reader:
+    """Similarity to the true rendering of the same images: PSNR in decibels, and SSIM."""
 
-    def kept(made: Tensor, shown: Half) -> dict[str, float]:
-        true = shown.other[shown.heldout]
+    def content(made: Tensor, half: Half) -> dict[str, float]:
+        true = half.other[half.heldout]
         return {"psnr": round(psnr(made, true).mean().item(), 2), "ssim": round(ssim(made, true).mean().item(), 4)}
 
-    return kept
+    return content
 
 
 def same(x: Tensor) -> Tensor:
@@ -150,28 +154,28 @@ def same(x: Tensor) -> Tensor:
 
 
 def coloured(x: Tensor) -> Tensor:
-    """Each in a hue of its own, at full strength."""
+    """Each in a random hue, fully saturated."""
     hues = np.random.default_rng(0).random(len(x))
     rgb = torch.tensor([colorsys.hsv_to_rgb(hue, 1, 1) for hue in hues])[:, :, None, None]
     return (x * rgb).round().to(torch.uint8)
 
 
 def outlined(x: Tensor) -> Tensor:
-    """What is white by 3x3 more, less what was white: a ring around a dark stroke."""
+    """White dilated by 3x3, minus white: a ring around a dark stroke."""
     return F.max_pool2d(x.float(), 3, 1, 1).sub(x).to(torch.uint8)
 
 
 def night(x: Tensor) -> Tensor:
-    """Dark, red lost most and blue least; darker towards the rim, and grainy as a camera is that sees little."""
+    """Dark, red most and blue least; darker towards the edges, and grainy as images of a camera in little light."""
     height, width = x.shape[2:]
     rim = torch.linspace(-1, 1, height).square()[:, None] + torch.linspace(-1, 1, width).square()
-    seen = (x / 255) ** 1.5 * torch.tensor([0.4, 0.5, 0.8])[:, None, None] * (1 - 0.3 * rim)
-    grain = 0.03 * np.random.default_rng(0).standard_normal(seen.shape, np.float32)
-    return (255 * (seen + torch.from_numpy(grain))).round().clamp(0, 255).to(torch.uint8)
+    dark = (x / 255) ** 1.5 * torch.tensor([0.4, 0.5, 0.8])[:, None, None] * (1 - 0.3 * rim)
+    grain = 0.03 * np.random.default_rng(0).standard_normal(dark.shape, np.float32)
+    return (255 * (dark + torch.from_numpy(grain))).round().clamp(0, 255).to(torch.uint8)
 
 
 def drawn(x: Tensor) -> Tensor:
-    """By a pencil: each pixel over its surroundings, so that paper is white and lines are what is darker than those."""
+    """As by a pencil: each pixel divided by its surroundings, so that lines are what is darker than these."""
     line = torch.exp(-torch.arange(-6.0, 7).square() / (2 * 2.0**2))  # sigma: 2 pixels
     line = (line / line.sum())[None, None]
     soft = F.pad(x.float(), (6, 6, 6, 6), mode="replicate")
@@ -180,7 +184,7 @@ def drawn(x: Tensor) -> Tensor:
 
 
 class Style(NamedTuple):
-    """A row of the table: whose pictures, how A and B show them, how content is read in each, what may be shown."""
+    """The data of a style, how A and B render them, how content is read in each, and which pictures are published."""
 
     data: str
     plain: Render
@@ -189,7 +193,7 @@ class Style(NamedTuple):
     pictures: Literal["all", "made", "none"] = "all"
 
 
-SOURCES: dict[str, dict[str, Any]] = {  # how pictures are opened
+SOURCES: dict[str, dict[str, Any]] = {  # options of readers
     "digits": {},
     "signs": {"size": 32, "labels": True},
     "faces": {"size": 48, "channels": 1},
@@ -202,30 +206,31 @@ STYLES = {
         coloured,
         (bundled(same), bundled(lambda x: x.amax(1, keepdim=True))),
     ),
-    "outlined": Style("digits", same, outlined, (bundled(same), taught)),
-    "night": Style("signs", same, night, (taught, taught), "made"),
-    "drawn": Style("faces", same, drawn, (near_truth, near_truth), "none"),
+    "outlined": Style("digits", same, outlined, (bundled(same), trained_reader)),
+    "night": Style("signs", same, night, (trained_reader, trained_reader), "made"),
+    "drawn": Style("faces", same, drawn, (similarity, similarity), "none"),
 }
 
 
 def translated(run: mg.Run, images: Tensor, back: bool) -> Tensor:
     """What `mulligan apply` makes of each, uint8."""
-    see = run.pairs.task.see_back if back else run.pairs.task.see
+    task = run.dealer.task
+    given = task.condition_back if back else task.condition_for
     z = torch.zeros(1, *run.G.z_shape)
-    return torch.stack([applied(run.G, image, None, see=see, z=z, device=run.device) for image in images])
+    return torch.stack([applied(run.G, image, None, condition_for=given, z=z, device=run.device) for image in images])
 
 
 def halved(style: Style, spec: str | Path, folder: Path) -> tuple[Half, Half]:
-    """Both halves, and in the folder what a run opens: a.npz and b.npz."""
+    """Both halves; also written as a.npz and b.npz, which a run opens, into the folder."""
     source = open_data(spec, **SOURCES[style.data])
     rows = np.arange(source.count)
-    both = [render(source.images(rows)) for render in (style.plain, style.render)]
+    both = [render(source.records(rows)) for render in (style.plain, style.render)]
     labels = source.label_of(rows)
     halves = []
     for which, (own, other) in enumerate((both, both[::-1])):
         path = folder / f"{'ab'[which]}.npz"
-        told = {} if labels is None else {"labels": labels[which::2].numpy()}
-        np.savez(path, images=own[which::2].permute(0, 2, 3, 1).contiguous().numpy(), **told)
+        ids = {} if labels is None else {"labels": labels[which::2].numpy()}
+        np.savez(path, images=own[which::2].permute(0, 2, 3, 1).contiguous().numpy(), **ids)
         side = open_data(path)
         of_half = (own[which::2], other[which::2], None if labels is None else labels[which::2])
         halves.append(Half(*of_half, side.train, side.heldout))
@@ -241,23 +246,23 @@ def measure(
     folder: Path,
     write: Callable[[dict[str, Any]], None],
 ) -> dict[str, Tensor]:
-    """By recipe pictures in rows, of the first seed, uint8 (C, H, W). `write` is given all numbers after each run."""
+    """Pictures of the first seed by recipe, uint8 (C, H, W). `write` gets all numbers after each run."""
     a, b = halved(style, spec, folder)
-    told = torch.cat([torch.zeros(len(a.train)), torch.ones(len(b.train))]).long()
-    of_style = learnt(torch.cat([a.images[a.train], b.images[b.train]]), told, 2)
+    in_b = torch.cat([torch.zeros(len(a.train)), torch.ones(len(b.train))]).long()
+    of_style = learnt(torch.cat([a.images[a.train], b.images[b.train]]), in_b, 2)
     content = {"a2b": style.read[1](b, a), "b2a": style.read[0](a, b)}
 
-    def scores(made: Tensor, shown: Half, way: str) -> dict[str, float]:
-        called = answers(of_style, made).argmax(1) == int(way == "a2b")
-        return {**content[way](made, shown), "style": share(called)}
+    def scores(made: Tensor, half: Half, direction: str) -> dict[str, float]:
+        right = outputs(of_style, made).argmax(1) == int(direction == "a2b")
+        return {**content[direction](made, half), "style": share(right)}
 
-    ways = {"a2b": a, "b2a": b}
+    directions = {"a2b": a, "b2a": b}
     found: dict[str, Any] = {
-        "real": {way: scores(shown.other[shown.heldout], shown, way) for way, shown in ways.items()},
-        "as shown": {way: scores(shown.images[shown.heldout], shown, way) for way, shown in ways.items()},
+        "real": {name: scores(half.other[half.heldout], half, name) for name, half in directions.items()},
+        "as shown": {name: scores(half.images[half.heldout], half, name) for name, half in directions.items()},
         "held out": [len(a.heldout), len(b.heldout)],
         "judges": {"steps": STEPS, "shift": SHIFT, "turn": TURN, "scale": SCALE}
-        | ({"reader's noise": NOISE} if taught in style.read else {}),
+        | ({"reader's noise": NOISE} if trained_reader in style.read else {}),
         "runs": {called(recipe, order["settings"]): {} for recipe in recipes},
     }
     pictures: dict[str, Tensor] = {}
@@ -267,16 +272,23 @@ def measure(
             mg.train(folder / "a.npz", folder / "b.npz", recipe=recipe, seed=seed, out=out, quiet=True, **order)
         )
         run = mg.load(run.path)
-        kept = ("images_seen", "best_images", "seconds", "images_per_second", "parameters", "rewinds")
-        row = found["runs"][called(recipe, order["settings"])][str(seed)] = {key: run.summary[key] for key in kept}
+        summary = run.summary
+        row = found["runs"][called(recipe, order["settings"])][str(seed)] = {
+            "images_seen": summary["samples_seen"],
+            "best_images": summary["best_samples"],
+            "seconds": summary["seconds"],
+            "images_per_second": summary["samples_per_second"],
+            "parameters": summary["parameters"],
+            "rewinds": summary["rewinds"],
+        }
         rows_of = []
-        for way, shown in ways.items():
-            if way == "b2a" and not run.shown.sides:
+        for direction, half in directions.items():
+            if direction == "b2a" and "side" not in run.condition:
                 continue
-            inputs = shown.images[shown.heldout]
-            made = translated(run, inputs, way == "b2a")
-            row[way] = scores(made, shown, way)
-            some = np.linspace(0, len(made) - 1, SHOWN).astype(int)
+            inputs = half.images[half.heldout]
+            made = translated(run, inputs, direction == "b2a")
+            row[direction] = scores(made, half, direction)
+            some = np.linspace(0, len(made) - 1, DISPLAYED).astype(int)
             lines = {"all": (inputs, made), "made": (made,), "none": ()}[style.pictures]
             rows_of += [torch.cat(list(each[some]), 2) for each in lines]
         if rows_of:
@@ -287,7 +299,7 @@ def measure(
 
 
 def writer(path: Path, name: str) -> Callable[[dict[str, Any]], None]:
-    """What writes a style's numbers into a file, beside what is there already; other judges' numbers give way."""
+    """A function that adds a style's numbers to a file; it replaces those that other classifiers measured."""
     known = json.loads(path.read_text()) if path.exists() else {}
     earlier = known.get(name, {})
 
@@ -305,20 +317,20 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--images", type=int, default=40_000)
     arguments.add_argument("--styles", nargs="+", choices=list(STYLES), default=list(STYLES))
-    arguments.add_argument("--signs", type=Path, help="pictures of hand signs, by class, for the style night")
-    arguments.add_argument("--faces", type=Path, help="pictures of faces, for the style drawn")
+    arguments.add_argument("--signs", type=Path, help="images of hand signs, by class, for the style night")
+    arguments.add_argument("--faces", type=Path, help="images of faces, for the style drawn")
     arguments.add_argument("--recipes", nargs="+", default=["restyle", "restyle-cut"])
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     arguments.add_argument("--set", action="append", default=[], dest="settings")
     arguments.add_argument("--out", type=Path, default=RESULTS / "style.json")
     options = arguments.parse_args()
-    order = {"images": options.images, "settings": dict(map(parse_setting, options.settings))}
+    order = {"samples": options.images, "settings": dict(map(parse_setting, options.settings))}
     places = {"digits": "digits", "signs": options.signs, "faces": options.faces}
     for name in options.styles:
         style = STYLES[name]
         spec = places[style.data]
         if spec is None or not (spec == "digits" or spec.exists()):
-            print(f"{name}: passed over, as there is nothing at --{style.data} {spec or ''}", flush=True)
+            print(f"{name}: left out: there is nothing at --{style.data} {spec or ''}", flush=True)
             continue
         with tempfile.TemporaryDirectory() as folder:
             pictures = measure(

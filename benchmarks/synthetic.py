@@ -27,9 +27,7 @@ RESULTS = Path(__file__).parent / "results" / "synthetic.json"
 
 def studied(data: str | Path, test: str | None, options: argparse.Namespace, **read: Any) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        run = mg.train(
-            data, out=Path(folder, "run"), samples=options.images, guard="off", quiet=True, read=read
-        )
+        run = mg.train(data, out=Path(folder, "run"), samples=options.images, guard="off", quiet=True, read=read)
         return mg.study(whole(run), test=test, seeds=options.seeds, steps=options.steps, quiet=True)
 
 

@@ -42,7 +42,7 @@ def split() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def augment(images: Tensor) -> Tensor:
     """Each image rotated, scaled, sheared, shifted and bent slightly, in one resampling. Outside the image is black."""
-    reach = torch.tensor([math.radians(12), 0.15, 0.12, 0.12, 4 / 28, 4 / 28])  # shifts by 2 pixels: the grid has a width of 2
+    reach = torch.tensor([math.radians(12), 0.15, 0.12, 0.12, 4 / 28, 4 / 28])  # shifts by 2 pixels: the grid is 2 wide
     angle, shear, wide, high, right, down = (reach[:, None] * (torch.rand(6, len(images)) * 2 - 1)).unbind()
     rows = [angle.cos() * (1 + wide), shear - angle.sin(), right, angle.sin(), angle.cos() * (1 + high), down]
     grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(images.shape), align_corners=False)

@@ -280,3 +280,12 @@ def test_on_a_gpu_a_game_in_fp16_is_the_same_with_batches_from_pinned_memory() -
         assert run(game, 40).status == "finished"
         played.append(weights(game))
     assert same(*played) and all(tensor.isfinite().all() for tensor in played[0].values())
+
+
+def test_the_environment_names_what_auto_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MULLIGAN_DEVICE", "cpu")
+    assert pick_device().type == "cpu"
+    monkeypatch.setenv("MULLIGAN_DEVICE", "tpu")
+    with pytest.raises(UserError, match="tpu"):
+        pick_device()
+    assert pick_device("cpu").type == "cpu", "what is asked for goes first"

@@ -61,7 +61,7 @@ def test_shapes_and_gradients(family: str, shape: tuple[int, ...], classes: int)
     G, D = networks(family, shape, classes)
     cond = Condition({"class": torch.tensor([0, 1, classes - 1, 0])} if classes else {})
     fake = G(torch.randn(4, *G.z_shape), cond)
-    assert fake.shape == (4, G.stages * shape[0], *shape[1:])
+    assert fake.shape == (4, G.stage_count * shape[0], *shape[1:])
     judgement = D(fake, cond)
     assert [logit.shape for logit in judgement.logits] == [(4,)] * HEADS[family]
     torch.stack([(logit * torch.randn(4)).sum() for logit in judgement.logits]).sum().backward()
@@ -86,8 +86,8 @@ def test_the_class_makes_a_difference(family: str) -> None:
 def test_a_single_image_stands_for_its_stages(family: str) -> None:
     G, D = networks(family, (3, 32, 32))
     real = torch.randn(2, 3, 32, 32)
-    assert G(torch.randn(2, *G.z_shape), EMPTY).shape[1] == 3 * G.stages
-    for single, all_of_them in zip(D(real, EMPTY).logits, D(staged(real, G.stages), EMPTY).logits, strict=True):
+    assert G(torch.randn(2, *G.z_shape), EMPTY).shape[1] == 3 * G.stage_count
+    for single, all_of_them in zip(D(real, EMPTY).logits, D(staged(real, G.stage_count), EMPTY).logits, strict=True):
         torch.testing.assert_close(single, all_of_them)
     with pytest.raises(UserError, match=r"G draws 5 stages, D sees 3"):
         D(torch.randn(2, 15, 32, 32), EMPTY)
@@ -184,7 +184,7 @@ class Staged(Generator):
 
     def __init__(self, stages: int = 1, scales: tuple[int, ...] = ()) -> None:
         super().__init__()
-        self.stages, self.scales = stages, scales
+        self.stage_count, self.scales = stages, scales
 
 
 class Sum(Discriminator):
@@ -306,7 +306,7 @@ def test_half_precision_that_scales_its_loss_is_refused() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_exact_penalties_can_differentiate_twice_and_first_order_ones_agree(family: str) -> None:
     G, D = networks(family, (1, 28, 28))
-    real = staged(torch.randn(2, 1, 28, 28), G.stages)
+    real = staged(torch.randn(2, 1, 28, 28), G.stage_count)
     D.requires_grad_(True)
     exact = terms["r1"]().fn(Step("d", G, D, real, EMPTY, real.clone().requires_grad_(), real))
     exact.mean().backward()

@@ -1,4 +1,4 @@
-"""The benchmark of the whole zoo: its trials on points, and the page that is written from its results."""
+"""The benchmark of all recipes: its trials on points, and the page that is written from its results."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def zoo() -> Any:
 
 
 def test_published_networks_have_their_published_sizes(zoo: Any) -> None:
-    """To the last digit that is said of them, once what makes the difference is added."""
+    """To the last published digit, after the explained difference is added."""
     from zoo_sizes import DERIVED, SIZES, counted
 
     for name, size in SIZES.items():
-        for ours, theirs, apart in zip(counted(name), size.published, size.apart, strict=True):
-            assert bool(any(size.apart)) == bool(size.why)
+        for ours, theirs, more in zip(counted(name), size.published, size.more, strict=True):
+            assert bool(any(size.more)) == bool(size.why)
             if theirs:
                 unit = 10.0 ** -len(theirs.partition(".")[2])
                 known_to = unit if size.where == DERIVED else unit / 2
-                assert (ours + apart) / 1e6 == pytest.approx(float(theirs), rel=0, abs=known_to), name
+                assert (ours + more) / 1e6 == pytest.approx(float(theirs), rel=0, abs=known_to), name
     sized = {recipe.name for recipe in mg.recipes() if zoo.PUBLISHED in recipe.about}
     assert sized <= set(SIZES)
 

@@ -22,12 +22,12 @@ class ToyG(Generator):
 
     def __init__(self, shape: tuple[int, ...], stages: int = 1) -> None:
         super().__init__()
-        self.shape, self.stages = shape, stages
+        self.shape, self.stage_count = shape, stages
         self.net = nn.Linear(4, torch.Size(shape).numel())
 
     def forward(self, z: Tensor, cond: Condition) -> Tensor:
         x = self.net(z).tanh().unflatten(1, self.shape)
-        return torch.cat([x / 2] * (self.stages - 1) + [x], 1) if self.training else x
+        return torch.cat([x / 2] * (self.stage_count - 1) + [x], 1) if self.training else x
 
 
 class ToyD(Discriminator):

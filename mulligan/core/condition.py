@@ -100,7 +100,7 @@ class Condition(dict[str, Tensor]):
         return Condition({name: tensor[rows] for name, tensor in self.items()})
 
     def to(self, device: torch.device | str) -> Condition:
-        return Condition({name: tensor.to(device, non_blocking=True) for name, tensor in self.items()})
+        return Condition({name: tensor.to(device) for name, tensor in self.items()})
 
     def changed(self, **fields: Tensor) -> Condition:
         """The same with other tensors for some fields, or more of them."""

@@ -26,6 +26,9 @@ OPTIONS: dict[str, dict[str, str]] = {  # of a part, by its name: options that w
     "translator": {"apart": "own_heads"},
 }
 READERS = {"digits": "digits", "stacked": "stacked", "ring": "mixture", "grid": "mixture"}  # of files: "images"
+VALUES = {  # names of findings and remedies, which rows and checkpoints hold
+    "other dice": "another seed", "by the book": "proven rules", "numbers that are no numbers": "non-finite numbers",
+}  # fmt: skip
 DEFAULTS = {"size": None, "labels": False, "channels": None, "max_bad": 0.10, "fit": None}
 
 
@@ -56,6 +59,8 @@ def _to_2(value: Any) -> Any:
     """New names of keys and options, at any depth."""
     if isinstance(value, list):
         return [_to_2(each) for each in value]
+    if isinstance(value, str):
+        return VALUES.get(value, value)
     if not isinstance(value, dict):
         return value
     options = OPTIONS.get(value.get("name", ""), {}) if isinstance(value.get("name"), str) else {}
@@ -99,6 +104,7 @@ def _run_to_2(value: dict[str, Any]) -> dict[str, Any]:
         "asked": value["asked"] | {"data": asked},
         "condition": {"fields": fields, "paired": not (image and image["unpaired"])},
         "parts": [],
+        "tracked": "kid",
         "data": data | {"sample": {"name": kind, "shape": shape}, "noun": noun},
     }
 

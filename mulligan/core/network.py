@@ -20,7 +20,9 @@ class Generator(nn.Module):
     """`G(z, cond)` -> samples (B, *shape). Built from `(sample, condition, *, options)`."""
 
     z_shape: tuple[int, ...]  # of the noise of one sample; (0,) where it takes none
-    stages: int = 1  # in training, so many drawings of a sample, coarse to fine, one after the other on the channels
+    stage_count: int = (
+        1  # in training, so many drawings of a sample, coarse to fine, one after the other on the channels
+    )
     scales: Sequence[int] = ()  # by how much each stage is coarser than the sample; (): none is
     grid: int = 1  # of any size: tiles of a larger picture are to begin at multiples of this
     two_way: bool = False  # it goes both ways between two sets; the condition's `side` says which

@@ -50,7 +50,7 @@ class Penalty:
 
     It may be (n,), of some samples: the mean counts. `grad_of` names what `fn` differentiates D by, so that only then
     its gradient is prepared: "real", "fake". `paired`: it compares each of G's samples with the real one of its row.
-    `twice`: it differentiates a gradient of D again, which torch.compile cannot do.
+    `twice`: it differentiates a gradient of D or G again, which torch.compile cannot do.
     """
 
     side: Side | Literal["both"]

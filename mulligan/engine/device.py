@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -60,7 +61,8 @@ def device_setting(
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """`auto` is the fastest of CUDA, MPS and the CPU that is here."""
+    """`auto` is what MULLIGAN_DEVICE names, else the fastest of CUDA, MPS and the CPU that is here."""
+    name = os.environ.get("MULLIGAN_DEVICE", name) if name == "auto" else name
     here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device("cuda" if here["cuda"] else "mps" if here["mps"] else "cpu")

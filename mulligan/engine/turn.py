@@ -157,9 +157,9 @@ def _step(
     if share:
         fake = fake.detach()
     channels = real.shape[1]
-    real = staged(real.detach(), G.stages)
+    real = staged(real.detach(), G.stage_count)
     if fake.shape != real.shape:
-        stages = f", once for each of its {G.stages} stages," if G.stages > 1 else ""
+        stages = f", once for each of its {G.stage_count} stages," if G.stage_count > 1 else ""
         raise UserError(
             f"the generator makes samples of shape {tuple(fake.shape[1:])}, but the real ones{stages} have shape "
             f"{tuple(real.shape[1:])}; the discriminator needs both alike"
@@ -173,7 +173,7 @@ def _step(
         player.side, G, D, z, cond,
         real.requires_grad_() if "real" in differentiated else real,
         fake.requires_grad_() if "fake" in differentiated else fake,
-        *(_of_each_stage(view, G.stages) for view in views),
+        *(_of_each_stage(view, G.stage_count) for view in views),
         memory=player.memory, z_drawn=each.z, loss=now.loss,
     )  # fmt: skip
     for term, rule in player.due(ViewRule, index).values():

@@ -101,7 +101,7 @@ class BigGANDeepGenerator(Generator):
         """z (B, z), `class` (B,) or none -> (B, C, H, W) in [-1, 1]."""
         vector = z if self.embed is None else torch.cat([self.embed(cond["class"]), z], 1)  # (B, V)
         x = self.dense(vector).unflatten(1, self.base_grid).contiguous(memory_format=torch.channels_last)
-        stages = self._modules["stages"]  # the state_dict's name; G.stages is `Generator.stages`
+        stages = self.stages
         for index, stage in enumerate(stages):
             for block in stage:
                 x = block(x, vector)

@@ -71,7 +71,7 @@ class CATGenerator(Generator):
     ) -> None:
         super().__init__()
         self.patch_grid, self.patch = patches("cat", sample.shape, patch), patch
-        self.stages, self.z_shape = stages, (z,)
+        self.stage_count, self.z_shape = stages, (z,)
         self.scales = _scales(patch, stages)
         self.mapping = Mapping(z, condition.classes, width, 2, RATE)
         numbers = [sample.shape[0] * (patch // scale) ** 2 for scale in self.scales]
@@ -105,7 +105,7 @@ class CATDiscriminator(Discriminator):
     ) -> None:
         super().__init__()
         channels, grid, count = sample.shape[0], patches("cat", sample.shape, patch), heads_of("cat", width, head)
-        self.channels, self.patch, self.stages, self.scales = channels, patch, stages, _scales(patch, stages)
+        self.channels, self.patch, self.stage_count, self.scales = channels, patch, stages, _scales(patch, stages)
         self.from_patches = nn.ModuleList(glorot(nn.Linear(channels * (patch // s) ** 2, width)) for s in self.scales)
         self.tokens = nn.Parameter(0.02 * torch.randn(stages, width))
         self.register_buffer("positions", positions(grid, width), persistent=False)
@@ -118,12 +118,12 @@ class CATDiscriminator(Discriminator):
         """x (B, K C, H, W) or (B, C, H, W) -> a logit for each stage, K of (B,)."""
         with attention_for(x, self):
             tokens = []
-            stages = all_stages("cat", x, self.channels, self.stages).split(self.channels, 1)
+            stages = all_stages("cat", x, self.channels, self.stage_count).split(self.channels, 1)
             for stage, scale, layer, token in zip(stages, self.scales, self.from_patches, self.tokens, strict=True):
                 cut = patchify(shrink(stage, scale), self.patch // scale)
                 tokens.append(torch.cat([token.expand(len(x), 1, -1), layer(cut) + self.positions], 1))
             together = torch.cat(tokens)  # (K B, 1 + N, E): stages do not attend to one another
             for block in self.blocks:
                 together = block(together, (self.cos, self.sin))
-        features, ids = list(together.chunk(self.stages)), cond.get("class")
+        features, ids = list(together.chunk(self.stage_count)), cond.get("class")
         return Judgement([head(f[:, 0], ids) for head, f in zip(self.heads, features, strict=True)], features)

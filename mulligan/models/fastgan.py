@@ -110,7 +110,7 @@ class FastGANGenerator(Generator):
             z = torch.cat([z, self.embed(cond["class"])], 1)
         x = self.dense(z).unflatten(1, self.base_grid).contiguous(memory_format=torch.channels_last)
         grids = [self.first(x)]  # (B, width, h, w), then finer ones up to (B, ., H, W)
-        stages = self._modules["stages"]  # the state_dict's name; G.stages is `Generator.stages`
+        stages = self.stages
         for index, stage in enumerate(stages, start=1):
             x = stage(enlarge(grids[-1], 2))
             if index >= self.skipped:

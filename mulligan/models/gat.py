@@ -151,7 +151,7 @@ class GATGenerator(Generator):
     ) -> None:
         super().__init__()
         self.patch_grid, self.patch = patches("gat", sample.shape, patch), patch
-        self.stages, self.z_shape = stages, (z,)
+        self.stage_count, self.z_shape = stages, (z,)
         self.mapping = Mapping(z, condition.classes, width)
         numbers = [sample.shape[0] * patch**2] * stages
         self.trunk = Trunk("gat", self.patch_grid, width, depth, head, width, numbers)
@@ -208,7 +208,7 @@ class GATDiscriminator(Discriminator):
     ) -> None:
         super().__init__()
         channels, grid, count = sample.shape[0], patches("gat", sample.shape, patch), heads_of("gat", width, head)
-        self.channels, self.patch, self.stages = channels, patch, stages
+        self.channels, self.patch, self.stage_count = channels, patch, stages
         self.from_patches = glorot(nn.Linear(stages * channels * patch**2, width))
         self.token = nn.Parameter(0.02 * torch.randn(width))
         self.register_buffer("positions", positions(grid, width), persistent=False)
@@ -220,7 +220,7 @@ class GATDiscriminator(Discriminator):
     def forward(self, x: Tensor, cond: Condition) -> Judgement:
         """x (B, K C, H, W) or (B, C, H, W) -> one logit a sample, (B,)."""
         with attention_for(x, self):
-            x = patchify(all_stages("gat", x, self.channels, self.stages), self.patch)
+            x = patchify(all_stages("gat", x, self.channels, self.stage_count), self.patch)
             x = self.from_patches(x) + self.positions  # (B, N, E)
             x = torch.cat([self.token.expand(len(x), 1, -1), x], 1)
             for block in self.blocks:

@@ -105,7 +105,7 @@ class R3GANGenerator(Generator):
         if self.embed is not None:
             z = torch.cat([z, self.embed(cond["class"])], 1)
         x = self.basis * self.dense(z)[:, :, None, None]  # (B, width, h, w)
-        first, *others = self._modules["stages"]  # the state_dict's name; G.stages is `Generator.stages`
+        first, *others = self.stages
         x = first(x.contiguous(memory_format=torch.channels_last))
         for change, stage in zip(self.changes, others, strict=True):
             x = stage(upsample(change(x)))  # resampled at the narrower width

@@ -102,7 +102,7 @@ class ShuffleGenerator(Generator):
             z = torch.cat([z, self.embed(cond["class"])], 1)  # (B, 2 z)
         x = self.dense(z).unflatten(1, self.base)  # (B, width, h, w)
         x = x.contiguous(memory_format=torch.channels_last)
-        first, *others = self._modules["stages"]  # state_dict's name for them; G.stages is `Generator.stages`
+        first, *others = self.stages
         x = first(x)
         for up, stage in zip(self.ups, others, strict=True):
             x = stage(F.pixel_shuffle(up(x), 2))  # twice the side, half the channels

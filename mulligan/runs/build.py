@@ -19,6 +19,7 @@ from mulligan.core.sample import Sample
 from mulligan.core.seeding import mix
 from mulligan.core.step import Penalty, Rule, Side
 from mulligan.data import Dataset
+from mulligan.engine.ahead import prepared_ahead
 from mulligan.engine.device import DeviceSetting
 from mulligan.engine.ema import MovingAverage
 from mulligan.engine.loop import Game
@@ -100,15 +101,17 @@ def build_game(recipe: Recipe, data: Dataset, *, seed: int, setting: DeviceSetti
         )
 
     g = player("g", G, recipe.optimizer.generator)
+    average = MovingAverage(G)  # copied before G is compiled
+    setting.compile_networks([G, D], [rule for _, rule in rules.values()])
     return Game(
         g=g,
         d=player("d", D, recipe.optimizer.discriminator),
-        ema=MovingAverage(G),
+        ema=average,
         ema_half_life=recipe.ema,
         ema_clock=g.scheduled.pace if recipe.ema_clock == "learning" else lambda seen, budget: 1.0,
         loss=recipe.loss.build(registry.losses),
         augment=augment,
-        train_batch=dealer.train,
+        train_batch=prepared_ahead(dealer.train, setting.device),
         heldout_batch=dealer.heldout,
         z_shape=G.z_shape,
         device=setting.device,

@@ -41,6 +41,8 @@ class Dealer:
 
     def _batch(self, rows: np.ndarray) -> Batch:
         records, cond = self.task.batch(rows)
+        if self.device.type == "cuda":
+            records = records.pin_memory()  # without which the copy would not overlap with anything
         return Batch(self.sample.to_net(records.to(self.device, non_blocking=True)), cond.to(self.device))
 
     def _varied(self, batch: Batch, rng: torch.Generator) -> Batch:

@@ -32,7 +32,9 @@ def diagnose(path: str | Path) -> dict[str, Any]:
     rewinds = [row for row in rows if row["kind"] == "event" and row["what"] == "rewound"]
     now = remedied(recipe, rewinds)
     noun = described["data"]["noun"]
-    history = history_of(rows, summary.get("budget_samples", described["budget_samples"]), noun=noun)
+    history = history_of(
+        rows, summary.get("budget_samples", described["budget_samples"]), tracked=described["tracked"], noun=noun
+    )
     findings = []
     for found in DETECTORS.values():
         if not (why := found.says(history)):

@@ -13,7 +13,7 @@ from mulligan.engine.budget import best_of, converged
 from mulligan.engine.detectors import Detector, History, diagnose, history_of
 from mulligan.engine.guard import Rewind, advice, point_to_restore
 from mulligan.engine.journal import Averages, Journal, exact
-from mulligan.engine.loop import Game, State, Stop, Verdict, restore, tensors_of
+from mulligan.engine.loop import Game, State, Stop, Verdict, restore, saved_state, tensors_of
 from mulligan.engine.memory import peak_memory
 from mulligan.engine.probes import memorised, noise_response
 from mulligan.engine.turn import Report
@@ -114,7 +114,7 @@ class RunObserver:
         tracked = self.plan.judge.tracked
         beaten = state.best is None or state.best in state.metrics or row[tracked] <= state.best[tracked]
         state.best = row if beaten else state.best
-        point = {key: row[key] for key in ("attempt", "samples", "coverage")}
+        point = {key: row[key] for key in ("attempt", "samples", "coverage") if key in row}
         state.restore_points = [*state.restore_points, point][-RESTORE_POINTS:]
         tensors, saved = tensors_of(self.game), self._saved_state(state)
         checkpoint.write_restore_point(self.run.checkpoints, state.restore_points, tensors, saved)
@@ -143,7 +143,7 @@ class RunObserver:
                 self.noticed.add(problem.name)
                 self._tell(state, "noticed", f"{problem.name}: {why}", finding=problem.name)
             return None
-        was_healthy = bool(state.restore_points) and state.restore_points[-1]["coverage"] > 0.1
+        was_healthy = bool(state.restore_points) and state.restore_points[-1].get("coverage", 1.0) > 0.1
         again = advice(problem, why, self.plan.recipe, state.tried, was_healthy)
         return again or Stop("given up", _parting(problem, why, state))
 
@@ -187,7 +187,7 @@ class RunObserver:
         checkpoint.write_step(self.run.checkpoints, tensors, self._saved_state(state))
 
     def _saved_state(self, state: State) -> dict[str, Any]:
-        return dataclasses.asdict(state) | {"averages": self.averages.saved()}
+        return saved_state(self.game, state) | {"averages": self.averages.saved()}
 
     def end(self, state: State, stop: Stop) -> None:
         self.journal.write("event", state, {"what": "stopped", "why": stop.why})

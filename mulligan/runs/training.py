@@ -324,6 +324,7 @@ def _description(plan: Plan, asked: Asked, chosen: Sequence[Choice], command: Se
         "budget_samples": plan.budget_samples,
         "device": str(setting.device),
         "precision": setting.precision,
+        "tracked": plan.judge.tracked,
         "condition": plan.condition.as_json(),
         "parts": parts,
         **({"autoencoder": plan.latents.as_json()} if plan.latents else {}),

@@ -1,4 +1,4 @@
-"""Terms for generators that draw in stages: `G.stages` images of a sample, coarse to fine, on the channels."""
+"""Terms for generators that draw in stages: `G.stage_count` images of a sample, coarse to fine, on the channels."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def stage_noise(
 
 def stages_of(step: Step, term: str) -> int:
     """The number of stages of the step's G. Raises UserError, for a term, where there is one only."""
-    if step.G.stages < 2:
+    if step.G.stage_count < 2:
         raise UserError(f"the {term} term needs a generator that draws in stages; set generator=gat")
-    return step.G.stages
+    return step.G.stage_count
 
 
 @terms.register("stage-consistency")
