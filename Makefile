@@ -9,7 +9,7 @@ help:
 	@echo "make install   a virtual environment in $(VENV) with the mulligan command in it"
 	@echo "make demo      five minutes from nothing to handwritten digits, in runs/demo"
 	@echo "make test      install what the tests need, and run them"
-	@echo "make types     install what developers need, and check types in core/, engine/ and api.py"
+	@echo "make types     install what the tests need, and check types where pyproject.toml says"
 	@echo "make docs      the documentation as a site, in site/"
 	@echo "make wheel     build the wheel, in dist/"
 
@@ -25,10 +25,6 @@ $(VENV)/.testable: $(VENV)/.installed
 	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) -e ".[test]"
 	@touch $@
 
-$(VENV)/.developed: $(VENV)/.testable
-	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) -e ".[dev]"
-	@touch $@
-
 demo: install
 	$(BIN)/mulligan train digits --minutes 5 --out runs/demo
 	$(BIN)/mulligan sample runs/demo -n 100 --out runs/demo/digits.png
@@ -38,7 +34,7 @@ test: $(VENV)/.testable
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-types: $(VENV)/.developed
+types: $(VENV)/.testable
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed

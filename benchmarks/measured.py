@@ -1,4 +1,4 @@
-"""docs/measured.md: what the benchmarks found, as tables, from benchmarks/results; no number is written here.
+"""docs/measured.md: the results of the benchmarks, as tables, from benchmarks/results.
 
 python benchmarks/measured.py
 """
@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "measured.md"
-PLACE = "../benchmarks/results"  # as seen from the page
+PLACE = "../benchmarks/results"  # relative to the page
 METRICS = ("coverage", "recall", "precision", "fid", "kid")
 
 
@@ -63,7 +63,10 @@ def stacked() -> Iterator[str]:
     if not found:
         return
     yield "## 1,000 modes"
-    yield "`python benchmarks/stacked.py`: three digits in a picture, 26,000 samples; KL is from equally often."
+    yield (
+        "`python benchmarks/stacked.py`: three digits in a picture, 26,000 samples; KL is the divergence from equal "
+        "shares of all modes."
+    )
     heads = ("modes", "kl", "images", "images_per_second", "threads", "guard")
     yield table(("", *heads), [(name, *(row.get(head) for head in heads)) for name, row in found.items()])
 
@@ -73,7 +76,9 @@ def time_to_quality() -> Iterator[str]:
     if not found:
         return
     yield "## Against what one would pick instead"
-    yield "`python benchmarks/time_to_quality.py`: coverage, by minutes that the work takes on two quiet cores."
+    yield (
+        "`python benchmarks/time_to_quality.py`: coverage by minutes of training, on two cores with nothing else to do."
+    )
     minutes = sorted({row["minutes"] for rows in found.values() for row in rows})
     rows = []
     for name, each in found.items():
@@ -88,7 +93,7 @@ def foretold() -> Iterator[str]:
     if not found:
         return
     yield "## What a dry run foretells"
-    yield "`python benchmarks/foretold.py digits signs.zip faces64.zip`: what was foretold, what came, and the ratio."
+    yield "`python benchmarks/foretold.py digits signs.zip faces64.zip`: the prediction, the result, and their ratio."
     heads = list(next(iter(found.values())))
     rows = [(data, *(" / ".join(map(str, row[head].values())) for head in heads)) for data, row in found.items()]
     yield table(("", *heads), rows)
@@ -97,7 +102,10 @@ def foretold() -> Iterator[str]:
 def penalties() -> Iterator[str]:
     found = known("penalties")
     yield "## Gradient penalties"
-    yield "`python benchmarks/penalties.py`: a step over one without a penalty, and what a run of few images comes to."
+    yield (
+        "`python benchmarks/penalties.py`: the time of a step, relative to one without a penalty, and the results of "
+        "a short run."
+    )
     heads = ("step", "step_min", "step_max", "coverage", "recall", "kid", "images")
     yield table(("", *heads), [(name, *(row.get(head) for head in heads)) for name, row in found.items()])
 
@@ -106,8 +114,9 @@ def little_data() -> Iterator[str]:
     found = known("little_data")
     yield "## Few images, with and without augmentation"
     yield (
-        "`python benchmarks/little_data.py`. Leak: how often a sample's nearest neighbour is an augmented training "
-        "image rather than one as it is; beside it, the same of held-out images, which nobody augmented."
+        "`python benchmarks/little_data.py`. *leak*: how often the nearest neighbour of a sample is an augmented "
+        "training image and not an original one; *leak_of_real*: the same for held-out images, which are not "
+        "augmented."
     )
     heads = ("coverage", "recall", "kid", "kid_se", "leak", "leak_of_real", "strength", "images", "seeds")
     yield table(("", *heads), [(name, *(row.get(head) for head in heads)) for name, row in found.items()])
@@ -119,9 +128,10 @@ def synthetic() -> Iterator[str]:
         return
     yield "## Does synthetic data help a classifier?"
     yield (
-        "`python benchmarks/synthetic.py`: `mulligan study` of a GAN that was trained on nothing but the same labelled "
-        "images. Accuracy on images that neither has seen; in brackets the points gained over real images alone (an "
-        "augmented mix: over augmentation alone), with their interval of 95 %, corrected for the number of comparisons."
+        "`python benchmarks/synthetic.py`: `mulligan study` of a GAN that was trained on the same labelled images "
+        "and no others. Accuracy on images that neither the GAN nor the classifier has seen. In brackets: the points "
+        "gained over real images alone (for an augmented mix: over augmentation alone), with the interval of 95 %, "
+        "corrected for the number of comparisons."
     )
     names = list(dict.fromkeys(arm for study in found.values() for arm in study["arms"]))
     rows = []
@@ -131,8 +141,9 @@ def synthetic() -> Iterator[str]:
             gain = arm and arm.get("gain")
             spread = f" ({gain['points']:+.1f}: {gain['low']:+.1f} to {gain['high']:+.1f})" if gain else ""
             cells.append(f"{arm['accuracy']:.1%}{spread}" if arm else None)
-        told = study["protocol"]
-        rows.append((name, told["real_images"], told["test_images"], told["seeds"], study["gan_images"], *cells))
+        protocol = study["protocol"]
+        counts = (protocol["real_images"], protocol["test_images"], protocol["seeds"], study["gan_images"])
+        rows.append((name, *counts, *cells))
     yield table(("", "real", "tested on", "seeds", "GAN's images", *names), rows)
 
 
@@ -142,41 +153,55 @@ def style() -> Iterator[str]:
         return
     yield "## Another style, without pairs"
     yield (
-        "`python benchmarks/style.py --signs SIGNS.zip --faces FACES.zip`: half of the pictures is A, the other "
-        "half, rendered otherwise, is B: shipped digits, hand signs (`night`), faces (`drawn`). *content*: of held-"
-        "out digits or signs the share that still reads right; of faces PSNR (dB) and SSIM to the true rendering of "
-        "that very face. *style*: the share that a classifier of A and B calls the other style; *real*: what true "
-        "renderings come to, which is what their readers allow; *as shown*: what was there before. `outlined` is a "
-        "ring around a dark stroke. Networks, weights and batch were chosen by runs of seed 7 on digits and signs "
-        "dealt otherwise, so those held out here were not all unseen then; faces had no say. How many images each was "
-        "given (`--images`) was what the time allowed, all less than the 5 minutes that are the recipes' own. What "
-        "tells A from B in `coloured` is colour: each true digit has a single hue, those made are rainbows, and no "
-        "number here asks for that."
+        "`python benchmarks/style.py --signs SIGNS.zip --faces FACES.zip`: half of the images is set A; the other "
+        "half, rendered in another style, is set B. The images are shipped digits, hand signs (`night`) and faces "
+        "(`drawn`). `outlined` is a ring around a dark stroke."
+    )
+    yield "\n".join(
+        [
+            "- *content*: the share of held-out digits or signs that is still read correctly; for faces PSNR (dB) "
+            "and SSIM to the true rendering of the same face.",
+            "- *style*: the share that a classifier of A and B assigns to the other style.",
+            "- *real*: the same numbers for true renderings, which is the best that their readers allow.",
+            "- *as shown*: the same numbers for the input.",
+        ]
     )
     yield (
-        "Outlined digits and signs are read by nets that have learnt from true renderings of training pictures, moved, "
-        "turned, scaled and in noise. The net was chosen by what it makes of true renderings alone, before it had "
-        "seen any that were made. The one before it read 95 % of true outlines, and of true signs by night in noise of "
-        "27 dB 80 %; by it, what was made came to 0.93 to 0.94 (`outlined`) and 0.81 to 0.93 (`night`). `cyclegan` "
-        "and `cut` as published, whose networks are more than a hundred times as large, play one or two images a "
-        "second of these cores, and were given two thirds of one pass over the data, where the papers have hundreds: "
-        "`cyclegan` is on its way by then, `cut` has hardly begun, and its best is one of the first."
+        "Networks, weights and batch were chosen with runs of seed 7 on another split of digits and signs. So not "
+        "all of the images held out here were unseen then. Faces were not used for choices. The number of images "
+        "(`--images`) is what the time allowed; all of it is less than the 5 minutes of the recipes. In `coloured`, "
+        "A and B differ by colour: each true digit has a single hue, generated ones have many, and no number here "
+        "measures that."
     )
     yield (
-        "Tried, and read by that earlier net. Seed 7, 20,000 images; `outlined` by `restyle`, content there and back: "
-        "batches of 32 beside a cycle of 3 0.67 and 0.54 (least squares with a spectral D: 0.79 and 0.52); with a "
-        "cycle of 10, patches of 12 pixels, or instance norm in D, digits stayed as they were (style at most 0.03). "
-        "Batches of 8: 0.90 and 0.72, at half the rate 0.85 and 0.66, with a cycle of 1 0.99 and 0.94. `inverted` by "
-        "`restyle-cut`, batches of 32: 0.46 with heads that both pictures share, 0.92 with heads of their own. A "
-        "weight on places that rises from 0.02 to 1 did as well as 0.2 all along (`outlined`: 0.96 and 0.95); in all "
-        "these the heads of what was shown were never taught, as now they are. On `drawn` nothing was tried. Seed 7, "
-        "10,000 images, `night` dealt otherwise, PSNR to what is true there and back: as it is 27.1 and 25.3 dB; a G "
-        "that makes what has to change (`generator.residual=true`) 28.0 and 26.4, that one with three levels 27.6 and "
-        "26.0, with a cycle of 3 27.9 and 26.2, without a norm 27.5 and 25.8; a D of larger patches 26.5 and 20.7. "
-        "`night` as here: 26.9 and 24.6 dB, with `augment=ada` 25.6 and 23.1, with D shown shifted pictures 20.9 and "
-        "17.7. But of `inverted`, 8,000 images, residual `restyle` kept 0.22 and 0.40, and residual `restyle-cut` made "
-        "no progress with `coloured`, 12,000 images of seed 0, in three attempts (style 0.11). So residual is for "
-        "looks that differ little, and not the recipes' own."
+        "Outlined digits and signs are read by nets that learnt from true renderings of training images, which were "
+        "moved, turned, scaled and made noisy. The net was chosen by its accuracy on true renderings alone, before "
+        "it had seen any generated image. The net before it read 95 % of true outlines, and 80 % of true night signs "
+        "with noise of 27 dB. By that net, generated images came to 0.93 to 0.94 (`outlined`) and 0.81 to 0.93 "
+        "(`night`). The published networks of `cyclegan` and `cut` are more than a hundred times as large. They see "
+        "one or two images a second on these cores and were given two thirds of one pass over the data, where the "
+        "papers have hundreds of passes. After that `cyclegan` makes progress; `cut` has hardly begun, and its best "
+        "checkpoint is one of the first."
+    )
+    yield (
+        "What was tried, read by the earlier net. With seed 7 and 20,000 images, `outlined` by `restyle`, content "
+        "there and back: batches of 32 with a cycle weight of 3: 0.67 and 0.54 (least squares with a spectral D: "
+        "0.79 and 0.52). With a cycle weight of 10, patches of 12 pixels, or instance norm in D, digits stayed as "
+        "they were (style at most 0.03). Batches of 8: 0.90 and 0.72; at half the learning rate 0.85 and 0.66; with "
+        "a cycle weight of 1: 0.99 and 0.94. `inverted` by `restyle-cut`, batches of 32: 0.46 with heads that are "
+        "shared by input and output, 0.92 with separate heads. A weight of `patch-nce` that rises from 0.02 to 1 was "
+        "as good as 0.2 throughout (`outlined`: 0.96 and 0.95). In all of these the heads of the input were not "
+        "trained; now they are. On `drawn` nothing was tried."
+    )
+    yield (
+        "With seed 7 and 10,000 images, `night` on another split, PSNR to the true rendering there and back: "
+        "unchanged `restyle` 27.1 and 25.3 dB; a G that makes only the change (`generator.residual=true`) 28.0 and "
+        "26.4; the same with three levels 27.6 and 26.0, with a cycle weight of 3 27.9 and 26.2, without a norm 27.5 "
+        "and 25.8; a D of larger patches 26.5 and 20.7. `night` on the split of the table: 26.9 and 24.6 dB; with "
+        "`augment=ada` 25.6 and 23.1; with shifted images for D 20.9 and 17.7. But on `inverted`, 8,000 images, "
+        "residual `restyle` kept 0.22 and 0.40, and residual `restyle-cut` made no progress on `coloured`, 12,000 "
+        "images of seed 0, in three attempts (style 0.11). So residual is for styles that differ little, and it is "
+        "not the default of the recipes."
     )
     rows = []
     for name, of_style in found.items():
@@ -184,11 +209,11 @@ def style() -> Iterator[str]:
         for recipe, seed, run in [("real", None, of_style["real"]), ("as shown", None, of_style["as shown"]), *runs]:
             for way in ("a2b", "b2a"):
                 if way in run:
-                    kept = (run[way].get(measure) for measure in ("content", "psnr", "ssim", "style"))
-                    rows.append((name, recipe, seed, way, *kept, run.get("images_seen"), run.get("seconds")))
+                    numbers = (run[way].get(measure) for measure in ("content", "psnr", "ssim", "style"))
+                    rows.append((name, recipe, seed, way, *numbers, run.get("images_seen"), run.get("seconds")))
     yield table(("style", "", "seed", "direction", "content", "psnr", "ssim", "style", "images_seen", "seconds"), rows)
     for path in sorted(RESULTS.glob("style-*.png")):
-        what = "what was made" if "night" in path.stem else "what was shown, above what was made of it"
+        what = "output" if "night" in path.stem else "input, above output"
         yield f"![{path.stem}: {what}]({PLACE}/{path.name})"
 
 
@@ -199,9 +224,10 @@ def ladder() -> Iterator[str]:
     damages = ("blur", "noise", "dropped classes", "duplicates", "swapped patches")
     yield "## Feature nets on a ladder of damage"
     yield (
-        "`python benchmarks/ladder.py digits MNIST cifar10-train.zip`: real images damaged on four rungs. Of each: "
-        "how well KID and coverage rank the rungs (Spearman), and in brackets the first rung that is told from whole "
-        "images (of coverage, for duplicates, the more telling one)."
+        "`python benchmarks/ladder.py digits MNIST cifar10-train.zip`: real images are damaged on four rungs, each "
+        "worse than the one before. For each net: how well KID and coverage rank the rungs (Spearman), and in "
+        "brackets the first rung that is told from undamaged images. For duplicates, coverage is the more telling "
+        "number."
     )
     heads = ("data", "features", *(f"{damage}: {what}" for damage in damages for what in ("KID", "coverage")))
     rows = []
@@ -237,28 +263,28 @@ def restoration() -> Iterator[str]:
         data = path.stem.partition("-")[2]
         yield f"## Restored: {data}"
         yield (
-            "`python benchmarks/restoration.py`, held-out pictures. Perceptual distance: the lower, the nearer; "
-            "sharpness: 1 is that of the picture as it was; `likeness only` is the same generator without D's word. "
-            "How `restore` plays was chosen with seed 7 on training pictures alone."
+            "`python benchmarks/restoration.py`, held-out images. *perceptual*: a distance to the original, smaller is "
+            "better; *sharpness*: 1 is that of the original; `likeness only`: the same generator trained without D; "
+            "`as they were`: the originals. The settings of `restore` were chosen with seed 7 on training images alone."
         )
         for task, found in json.loads(path.read_text()).items():
             yield f"**{task}**"
             yield table(("", *heads), [(name, *(row.get(head) for head in heads)) for name, row in found.items()])
-            ways = ", ".join(found)
-            if (RESULTS / f"restoration-{data}-{task}.png").exists():  # other data than digits are not ours to show
-                yield f"![{task}]({PLACE}/restoration-{data}-{task}.png)\n\nRows: as shown, {ways}."
+            methods = ", ".join(found)
+            if (RESULTS / f"restoration-{data}-{task}.png").exists():  # other data than digits may not be published
+                yield f"![{task}]({PLACE}/restoration-{data}-{task}.png)\n\nRows: as shown (the input), {methods}."
 
 
 def inversion() -> Iterator[str]:
     found = known("inversion")
     if not found:
         return
-    told = found["protocol"]
+    protocol = found["protocol"]
     yield "## Pictures found in a latent space"
     yield (
-        f"`python benchmarks/inversion.py`: {told['held_out_digits']} held-out digits looked for in a run of `digits` "
-        f"that was shown {told['images_seen']:,} images, {told['threads']} thread. PSNR of whole pictures; class by "
-        "the bundled classifier, as it takes the digit itself to be."
+        f"`python benchmarks/inversion.py`: {protocol['held_out_digits']} held-out digits were searched in a run of "
+        f"`digits` that saw {protocol['images_seen']:,} images, {protocol['threads']} thread. PSNR is of whole images. "
+        "*same_class*: the bundled classifier gives the result the class that it gives the digit itself."
     )
     heads = ("psnr_median", "psnr_tenth", "same_class", "right_class", "seconds_per_image", "seconds_before")
     rows = [(n, *(row.get(head) for head in heads)) for n, row in found["results"].items() if isinstance(row, dict)]
@@ -277,10 +303,11 @@ def families() -> Iterator[str]:
         yield f"## Families at equal FLOPs: {data}"
         yield (
             f"`python benchmarks/families.py {data} --like {of_data['like']}`: {of_data['gigaflops']:,} billion "
-            f"operations each, what `digits` spends on {of_data['like']:,} images. Best by coverage: {first}. Recipes "
-            "as they are, at a laptop's sizes: this says which of them to begin with where there is so little time, "
-            "not which is best in the end; how fast each is, [the zoo](zoo.md#side-by-side) tells. The features "
-            "`random` are those of a net that nobody taught, which is blind to some damage (the ladder above)."
+            f"operations each, as many as `digits` needs for {of_data['like']:,} images. Best by coverage: {first}. "
+            "The recipes are unchanged, at sizes for a laptop. So this says which of them to begin with when there is "
+            "little time, not which is best in the end. How fast each is, [the zoo](zoo.md#side-by-side) says. The "
+            "features `random` are those of an untrained net, which does not notice some kinds of damage (see the "
+            "ladder above)."
         )
         yield table(("", *heads), [(name, *(row.get(h) for h in heads)) for name, row in ranked])
 

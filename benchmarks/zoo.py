@@ -1,18 +1,19 @@
-"""Every recipe of the zoo by the same budget of images, side by side; docs/zoo.md is written from what comes out.
+"""All recipes of the zoo with the same budget, compared; docs/zoo.md is written from the results.
 
     python benchmarks/zoo.py [--on grid long-grid digits stacked speed] [--only NAME ...] [--images N] [--seeds 0 1 2]
                              [--set PART.OPTION=VALUE] [--write-only]
 
-A trial is `mulligan train` with a recipe, a data set and a seed, the guard off, so that failures show. Every trial is
-written to benchmarks/results/zoo.json when it ends; what is there, of the same recipe and budget, is not run again.
-Recipes with published sizes are left out, and those that make images from images. By default `long-grid` is for a
-chosen few: --only names any, or `all`.
+A trial is `mulligan train` with a recipe, a data set and a seed. The guard is off, so that failures are visible. Each
+trial is written to benchmarks/results/zoo.json when it ends; trials of the same recipe and budget that are there are
+not run again. Recipes of published sizes, and those that make images from images, are left out. By default `long-grid`
+runs some of the recipes: --only names any, or `all`.
 
-grid: 25 Gaussians in a plane. Most networks make images only, so here all recipes have the dense networks of the recipe
-`points`, and augmentations are left out: what is compared is the game (loss, terms, optimizers, turns, batch, average).
-long-grid: the same for five times as long, as most games have not arrived by then.
-digits: 28x28, held-out coverage, recall and KID. stacked: three digits in a picture, of 1,000 modes those found.
-speed: steps on digits, and nothing but steps; all else may be played beside other work, this is best played alone.
+grid: 25 Gaussians in a plane. Most networks are for images only. So all recipes have the dense networks of the recipe
+`points` here, without augmentation: the comparison is of loss, terms, optimizers, turns, batch and moving average.
+long-grid: the same with a budget five times as large, since most recipes have not converged on `grid`.
+digits: 28x28; coverage, recall and KID against held-out digits.
+stacked: three digits in an image; how many of the 1,000 modes are found.
+speed: training steps on digits alone. This trial needs a quiet machine; the others may run beside other work.
 """
 
 from __future__ import annotations
@@ -38,14 +39,16 @@ import mulligan as mg
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Part, Recipe, parse_setting
 from mulligan.core.run import read_json, write_json
-from mulligan.data import Data, open_data
-from mulligan.engine.memory import kept_memory
+from mulligan.core.sample import Sample
+from mulligan.data import open_data
+from mulligan.engine.device import device_setting
+from mulligan.engine.memory import keep_freed_memory
 from mulligan.kinds.pictures import grid, plot
 from mulligan.measure.judge import Judge
 from mulligan.metrics.distances import measure
 from mulligan.metrics.protocol import extract
 from mulligan.runs.build import build_game, recipe_named
-from mulligan.runs.plan import images_per_second
+from mulligan.runs.plan import samples_per_second
 from runs import called, whole
 from zoo_page import DATA, PUBLISHED, page
 
@@ -54,8 +57,8 @@ RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 PAGE = ROOT / "docs" / "zoo.md"
 PICTURES = ROOT / "docs" / "zoo"
 SEEDS = [0]
-SHOWN, COLUMNS, SHADES = 32, 8, 16  # samples in a picture, and its greys: it is to be small
-SHRUNK = 2  # a plot of points, for the same reason
+DISPLAYED, COLUMNS, SHADES = 32, 8, 16  # samples in a picture, and its grey levels, so that files are small
+SHRUNK = 2  # plots of points, for the same reason
 
 
 def compared() -> list[Recipe]:
@@ -63,33 +66,43 @@ def compared() -> list[Recipe]:
 
 
 def on_points(recipe: Recipe) -> Recipe:
-    """The game that a recipe plays, with the networks of `points`, which are told classes as its own are."""
+    """A recipe with the networks of `points`, which get classes as its own networks do."""
     points = recipe_named("points")
-    told = {key: value for key, value in recipe.discriminator.options.items() if key == "class_by"}
-    noise = {"z": 0} if recipe.generator.options.get("z") == 0 else {}  # of the points' shape, where the game wants it
+    class_by = {key: value for key, value in recipe.discriminator.options.items() if key == "class_by"}
+    noise = {"z": 0} if recipe.generator.options.get("z") == 0 else {}  # 0: noise of the shape of a sample
     return dataclasses.replace(
         recipe,
         generator=points.generator.with_options(**noise),
-        discriminator=points.discriminator.with_options(**told),
+        discriminator=points.discriminator.with_options(**class_by),
         augment=Part("none") if "operations" in recipe.augment.options else recipe.augment,
     ).resolve()
 
 
 def stamp(recipe: Recipe) -> str:
-    """Changes with anything that a run depends on."""
-    told = {key: value for key, value in recipe.as_json().items() if key not in ("about", "paper", "parent", "budget")}
-    return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=6).hexdigest()
+    """A hash of everything in a recipe that a run depends on, in the words of run folders of format 1.
+
+    So it is the same as in results that were written then.
+    """
+    decisive = {k: value for k, value in recipe.as_json().items() if k not in ("about", "paper", "parent", "budget")}
+    return hashlib.blake2b(json.dumps(_in_format_1(decisive), sort_keys=True).encode(), digest_size=6).hexdigest()
+
+
+def _in_format_1(value: Any) -> Any:
+    """Counts were of images: of schedules, and of `ema_clock`."""
+    if isinstance(value, dict):
+        return {"images" if key == "samples" else key: _in_format_1(each) for key, each in value.items()}
+    return "images" if value == "samples" else value
 
 
 @dataclass(frozen=True)
 class Training:
-    """Every recipe trained on `data`, by as many images for each; `samples` of the best checkpoint are judged."""
+    """Every recipe trained on `data` with the same budget; `samples` of the best checkpoint are measured."""
 
     data: str
-    images: int
+    images: int  # the budget
     samples: int
-    pictured: bool = False  # the first seed's
-    few: tuple[str, ...] = ()  # by default only these
+    pictured: bool = False  # samples of the first seed
+    few: tuple[str, ...] = ()  # recipes that are run by default; (): all
 
     @property
     def budget(self) -> dict[str, Any]:
@@ -99,32 +112,36 @@ class Training:
     def in_plane(self) -> bool:
         return self.data == "grid"
 
-    def played(self, recipe: Recipe) -> Recipe:
+    def recipe_for(self, recipe: Recipe) -> Recipe:
         return on_points(recipe) if self.in_plane else recipe
 
     def heading(self, pictures: Path) -> dict[str, Any]:
-        """What numbers depend on; and training images measured as if they were samples: what there is to reach."""
-        data: Data = open_data(self.data)
+        """The protocol, and the metrics of training samples, which are the best that a generator can reach."""
+        data = open_data(self.data)
         judge = Judge(data, num_fake=self.samples)
-        images = data.images(data.train[:: len(data.train) // self.samples][: self.samples])
+        records = data.records(data.train[:: len(data.train) // self.samples][: self.samples])
         if self.in_plane:
-            save(picture(images), pictures / f"{DATA}.png")
-        best = measure(judge.real, extract(judge.net, [images])) if self.data == "digits" else data.modes(images)
+            save(picture(data.sample, records), pictures / f"{DATA}.png")
+        if data.modes:
+            best = data.modes.count(records, None)
+        else:
+            best = measure(judge.real, extract(judge.net, [records], to_net=data.sample.to_net))
         return {"protocol": judge.protocol.as_dict(), "data": best}
 
-    def row(self, recipe: Recipe, seed: int, shown: Path | None) -> dict[str, Any]:
-        """One run and what it comes to; where it cannot be, why. `shown` is where a picture goes."""
-        options = mg.DataOptions(labels=self.in_plane and recipe.task.name == "by-class")
+    def row(self, recipe: Recipe, seed: int, out: Path | None) -> dict[str, Any]:
+        """One run and its numbers; or why there are none. `out` is the file for a picture."""
+        read = {"labels": True} if self.in_plane and recipe.task.name == "by-class" else {}
         begun, begun_cpu = time.monotonic(), time.process_time()
         with tempfile.TemporaryDirectory() as folder:
             try:
                 run = mg.train(
-                    self.data, recipe=recipe, images=self.images, seed=seed, out=folder, guard="off", quiet=True,
-                    options=options,
+                    self.data, recipe=recipe, samples=self.images, seed=seed, out=folder, guard="off", quiet=True,
+                    read=read,
                 )  # fmt: skip
                 summary, found = whole(run).summary, self.measured(run)
-                if shown and self.pictured:
-                    save(picture(run.sample(self.samples if self.in_plane else SHOWN, seed=1)), shown)
+                if out and self.pictured:
+                    records = run.sample(self.samples if self.in_plane else DISPLAYED, seed=1)
+                    save(picture(run.sample_kind, records), out)
             except UserError as error:
                 return {"refused": str(error)}
             except Exception as error:
@@ -134,20 +151,22 @@ class Training:
             "parameters": summary["parameters"],
             "by_class": bool(run.classes),
             "seconds": round(time.monotonic() - begun, 1),
-            "cpu_seconds": round(time.process_time() - begun_cpu, 1),  # looks included; not more beside other work
+            "cpu_seconds": round(
+                time.process_time() - begun_cpu, 1
+            ),  # with evaluations; does not depend on other work of the machine
         }
 
     def measured(self, run: mg.Run) -> dict[str, float]:
-        """Of the best checkpoint, by KID. Raises UserError where the game was over before there was any."""
-        if self.data == "digits":
+        """Of the best checkpoint by KID. Raises UserError where the run ended before there was one."""
+        modes = run.open_data().modes
+        if modes is None:
             return run.evaluate(samples=self.samples)["metrics"]
-        samples = torch.cat([made for made, _ in run.draw(self.samples, seed=1)])
-        return run.open_data().modes(samples)
+        return modes.count(torch.cat([made for made, _ in run.draw(self.samples, seed=1)]), None)
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Steps of every recipe's game, and nothing but steps."""
+    """Training steps of every recipe, and nothing else."""
 
     seconds: float
     few: tuple[str, ...] = ()
@@ -156,21 +175,21 @@ class Timing:
     def budget(self) -> dict[str, Any]:
         return {"seconds": self.seconds}
 
-    def played(self, recipe: Recipe) -> Recipe:
+    def recipe_for(self, recipe: Recipe) -> Recipe:
         return recipe
 
     def heading(self, pictures: Path) -> dict[str, Any]:
         return {}
 
-    def row(self, recipe: Recipe, seed: int, shown: Path | None) -> dict[str, Any]:
-        """The game is thrown away."""
-        game = build_game(recipe, open_data("digits"), seed=seed, device=torch.device("cpu"), precision="fp32")
-        with kept_memory():  # as in training
-            speed = images_per_second(game, self.seconds)
+    def row(self, recipe: Recipe, seed: int, out: Path | None) -> dict[str, Any]:
+        """Its speed, and the load of the machine."""
+        game = build_game(recipe, open_data("digits"), seed=seed, setting=device_setting("cpu", "fp32"))
+        with keep_freed_memory():  # as in training
+            speed = samples_per_second(game, self.seconds)
         return {"images_per_second": round(speed, 1), "load": round(os.getloadavg()[0], 2)}
 
 
-CONTESTS: dict[str, Training | Timing] = {  # samples as many as papers take; of digits, as many as are held out
+CONTESTS: dict[str, Training | Timing] = {  # as many samples as papers take; of digits, as many as are held out
     "grid": Training("grid", images=200_000, samples=2_500, pictured=True),
     "long-grid": Training(
         "grid", images=1_000_000, samples=2_500, pictured=True,
@@ -183,9 +202,9 @@ CONTESTS: dict[str, Training | Timing] = {  # samples as many as papers take; of
 }  # fmt: skip
 
 
-def picture(samples: Tensor) -> Image.Image:
-    """A grid of images that are no larger than they are, or a small plot of all points."""
-    sheet = grid(samples, columns=COLUMNS, scale=1) if samples.ndim == 4 else plot(samples).reduce(SHRUNK)
+def picture(sample: Sample, records: Tensor) -> Image.Image:
+    """A grid of images at their own size, or a small plot of all points."""
+    sheet = grid(records, columns=COLUMNS, scale=1) if sample.kind == "image" else plot(records).reduce(SHRUNK)
     return sheet.quantize(SHADES)
 
 
@@ -202,9 +221,16 @@ def main() -> None:
     arguments.add_argument("--images", type=int, help=f"by default {by_default}")
     arguments.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     arguments.add_argument(
-        "--set", action="append", default=[], dest="settings", type=parse_setting, help="such trials are named so"
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        type=parse_setting,
+        help="change the recipes; trials are named after it",
     )
-    arguments.add_argument("--write-only", action="store_true", help="docs/zoo.md from what is in the results")
+    arguments.add_argument(
+        "--write-only", action="store_true", help="write docs/zoo.md from the results, and run nothing"
+    )
     arguments.add_argument("--results", type=Path, default=RESULTS)
     arguments.add_argument("--page", type=Path, default=PAGE)
     arguments.add_argument("--pictures", type=Path, default=PICTURES)
@@ -228,7 +254,7 @@ def main() -> None:
                 contest = dataclasses.replace(contest, images=options.images)
             chosen = [recipe for recipe in recipes if wanted(recipe.name, contest.few, options.only)]
             chosen = [recipe.with_set(dict(options.settings)) for recipe in chosen]
-            play(chosen, on, contest, options, found.setdefault(on, {}), write)
+            run_all(chosen, on, contest, options, found.setdefault(on, {}), write)
     write()
 
 
@@ -236,7 +262,7 @@ def wanted(name: str, few: tuple[str, ...], only: list[str]) -> bool:
     return name in only or "all" in only or (not only and name in (few or [name]))
 
 
-def play(
+def run_all(
     recipes: list[Recipe],
     on: str,
     contest: Training | Timing,
@@ -244,27 +270,27 @@ def play(
     of_contest: dict[str, Any],
     write: Callable[[], None],
 ) -> None:
-    """What of a contest is not there yet, recipe by recipe; each row written as soon as it is known."""
+    """Run the trials of a contest that are not there yet; each row is written when it is known."""
     pictures = options.pictures / on
     if not of_contest:
         of_contest |= contest.budget | contest.heading(pictures) | {"trials": {}}
-    kept = {key: of_contest[key] for key in contest.budget}
-    if kept != contest.budget:  # numbers of two budgets are not to stand side by side
+    budget = {key: of_contest[key] for key in contest.budget}
+    if budget != contest.budget:  # numbers of two budgets do not compare
         raise SystemExit(
-            f"{options.results}: holds trials on {on} of {kept}, not {contest.budget}; "
+            f"{options.results}: has trials on {on} of {budget}, not {contest.budget}; "
             "give another --results, or remove them"
         )
     for number, recipe in enumerate(recipes, 1):
-        played = contest.played(recipe)
+        trained = contest.recipe_for(recipe)
         name = called(recipe.name, dict(options.settings))
         of_recipe = of_contest["trials"].get(name, {})
-        if of_recipe.get("recipe") != stamp(played):
-            of_recipe = of_contest["trials"][name] = {"recipe": stamp(played), "seeds": {}}
+        if of_recipe.get("recipe") != stamp(trained):
+            of_recipe = of_contest["trials"][name] = {"recipe": stamp(trained), "seeds": {}}
         for seed in options.seeds:
             if str(seed) in of_recipe["seeds"]:
                 continue
-            shown = seed == options.seeds[0] and not options.settings
-            row = contest.row(played, seed, pictures / f"{recipe.name}.png" if shown else None)
+            pictured = seed == options.seeds[0] and not options.settings
+            row = contest.row(trained, seed, pictures / f"{recipe.name}.png" if pictured else None)
             of_recipe["seeds"][str(seed)] = row
             write()
             print(f"{on} {number}/{len(recipes)} {name} seed {seed}: {json.dumps(row)}", flush=True)

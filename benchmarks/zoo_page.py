@@ -1,4 +1,4 @@
-"""docs/zoo.md from the recipes' own words and the numbers of benchmarks/results/zoo.json; no number is written here."""
+"""docs/zoo.md from the recipes and the numbers in benchmarks/results/zoo.json; no number is written here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mulligan.core.recipe import Recipe
-from mulligan.runs.recipes import compare
+from mulligan.runs.recipes import differences
 from zoo_sizes import SIZES, counted
 
 COLUMNS = {  # heading: (data set, number, digits behind the point)
@@ -24,21 +24,21 @@ COLUMNS = {  # heading: (data set, number, digits behind the point)
     "stacked: modes": ("stacked", "modes", 0),
     "KL": ("stacked", "kl", 2),
 }
-SETS = ("grid", "long-grid", "digits", "stacked")  # beside them there is `speed`
+SETS = ("grid", "long-grid", "digits", "stacked")  # data sets; the results also have `speed`
 PUBLISHED = " as published for "
 MANY, FEW = 20, 5  # modes, of 25
-ARRIVED = 0.05  # share of points near a mode, below which modes were met by chance
-DATA = "data"  # is what the picture of the data is called, beside those of the recipes
+CONVERGED = 0.05  # share of points near a mode; below it, modes are found by chance
+DATA = "data"  # the name of the picture of the data
 ACROSS = 6  # plots in a row
-LONG = 120  # characters of a value that are shown
+LONG = 120  # characters of a value at most
 
 
 def page(recipes: Sequence[Recipe], results: Mapping[str, Any], pictures: Path) -> str:
-    """The whole of docs/zoo.md. `pictures` is the folder of samples, as seen from there."""
+    """The text of docs/zoo.md. `pictures` is the folder of samples, relative to it."""
     compared = [recipe for recipe in recipes if PUBLISHED not in recipe.about and not recipe.from_images]
     blocks = [
         "# The zoo",
-        "Written by `benchmarks/zoo.py` from the recipes and from what came out; do not edit. "
+        "Written by `benchmarks/zoo.py` from the recipes and the results of their trials; do not edit. "
         "`mulligan zoo NAME` shows a recipe in full, `mulligan train DATA --recipe NAME` trains it.",
         "## Side by side",
         *_protocol(results),
@@ -55,39 +55,39 @@ def page(recipes: Sequence[Recipe], results: Mapping[str, Any], pictures: Path) 
 
 
 def _protocol(results: Mapping[str, Any]) -> Iterator[str]:
-    yield "One budget and the same seeds for all, defaults for all else; no recipe was tuned to it."
+    yield "All recipes have the same budget and seeds, and defaults for everything else; none was tuned to it."
     lines = [f"- **{on}**: {_said(results[on])}" for on in SETS if on in results]
     yield "\n".join(lines) if lines else "Nothing was measured yet."
     if "grid" in results:
         yield (
             "On `grid` every recipe has the dense networks of `points`, since most have networks for images only, and "
-            "no augmentation: it is the game that is compared there (loss, terms, optimizers, turns, batch, average), "
-            "not what is in the networks."
+            "no augmentation: the comparison is of loss, terms, optimizers, turns, batch and moving average, not of "
+            "networks."
         )
     if lines:
         yield (
-            f"Measured: the best checkpoint by KID, of the moving average of G; the guard off. {results['machine']}. "
-            "Means over seeds. *training data*: what as many training samples come to by the same measures."
+            f"Measured: the moving average of G at the best checkpoint by KID; the guard is off. {results['machine']}. "
+            "Numbers are means over seeds. *training data*: the same metrics of as many training samples."
         )
     if "speed" in results:
         load = statistics.mean(_means(results, "speed", "load").values())
         yield (
-            f"Images a second are shown in training on digits, of steps alone, {results['speed']['seconds']:g} seconds "
-            f"of them for each recipe, one thread, at a load of {load:.1f} of the machine's cores, this one included."
+            f"Images a second: training steps on digits, {results['speed']['seconds']:g} seconds for each recipe, one "
+            f"thread, at a load of {load:.1f} cores of the machine, this process included."
         )
     yield (
-        "Which families do best at equal floating-point operations, on digits and on CIFAR-10, is "
-        "[measured](measured.md#families-at-equal-flops-digits) elsewhere."
+        "Another benchmark compares families at [equal floating-point "
+        "operations](measured.md#families-at-equal-flops-digits), on digits and on CIFAR-10."
     )
 
 
 def _said(of_set: Mapping[str, Any]) -> str:
-    told = of_set["protocol"]
+    protocol = of_set["protocol"]
     seeds = sorted({seed for each in of_set["trials"].values() for seed in each["seeds"]}, key=int)
     return (
-        f"{of_set['images']:,} images shown; seeds {', '.join(seeds) or 'none'}; {told['num_fake']:,} samples; "
-        f"features `{told['features']}` ({told['features_stamp']}); {told['num_real']:,} {told['split']} images of "
-        f"{told['data_fingerprint'][:12]}"
+        f"{of_set['images']:,} images seen; seeds {', '.join(seeds) or 'none'}; {protocol['num_fake']:,} samples; "
+        f"features `{protocol['features']}` ({protocol['features_stamp']}); {protocol['num_real']:,} "
+        f"{protocol['split']} images of {protocol['data_fingerprint'][:12]}"
     )
 
 
@@ -103,56 +103,58 @@ def _summary(compared: Iterable[Recipe], results: Mapping[str, Any]) -> str:
 
 
 def _story(compared: Sequence[Recipe], results: Mapping[str, Any], pictures: Path) -> Iterator[str]:
-    """What of the papers' story the grids show: who keeps the modes, of those who are not told them."""
+    """How many modes the recipes find on the grids: of recipes without classes, whose classes would be the modes."""
     for on in ("grid", "long-grid"):
         rows = {recipe.name: _rows(results, recipe.name, on) for recipe in compared}
-        untold = {name for name, of in rows.items() if not any(row.get("by_class") for row in of)}
+        unconditional = {name for name, of in rows.items() if not any(row.get("by_class") for row in of)}
         every = _means(results, on, "modes")
-        found = {name: modes for name, modes in every.items() if name in untold}
+        found = {name: modes for name, modes in every.items() if name in unconditional}
         good = _means(results, on, "quality")
         groups = {
-            f"{MANY} or more are found by": [name for name in found if found[name] >= MANY and good[name] >= ARRIVED],
-            f"as many, but with less than {ARRIVED:.0%} of points near any, by": [
-                name for name in found if found[name] >= MANY and good[name] < ARRIVED
+            f"{MANY} or more are found by": [name for name in found if found[name] >= MANY and good[name] >= CONVERGED],
+            f"as many, but with less than {CONVERGED:.0%} of points near one, by": [
+                name for name in found if found[name] >= MANY and good[name] < CONVERGED
             ],
             f"{FEW} or fewer by": [name for name in found if found[name] <= FEW],
         }
         if found:
-            said = (
+            listed = (
                 f"{what} {', '.join(f'`{name}`' for name in sorted(names)) or 'none'}" for what, names in groups.items()
             )
             yield (
-                f"**Who keeps the modes** after {results[on]['images']:,} points of `{on}`: of {len(found)} recipes "
-                f"that are not told the mode, {'; '.join(said)}."
+                f"**Modes found** after {results[on]['images']:,} points of `{on}`: of {len(found)} recipes that do "
+                f"not get the mode as a class, {'; '.join(listed)}."
             )
-            told = {name: "" if name in untold else ", told" for name in rows if name in every}
-            captions = {DATA: "", **{name: f" {every[name]:.0f}{of}" for name, of in told.items()}}
+            kinds = {name: "" if name in unconditional else ", by class" for name in rows if name in every}
+            captions = {DATA: "", **{name: f" {every[name]:.0f}{kind}" for name, kind in kinds.items()}}
             yield _plots(captions, pictures / on)
     if "grid" in results:
         yield (
-            "A share of high quality far below that of the data says that a game has not arrived yet, so few modes "
-            "mean collapse only beside a high share. What is told the mode cannot lose one, and arrives first."
+            "Quality far below that of the data means that training has not converged yet. So few modes are a "
+            "collapse only together with high quality. Recipes that get the mode as a class cannot lose one, and "
+            "converge first."
         )
     if "long-grid" in results:
         yield (
-            "That the plain game drops modes for good is not what is seen here: with networks this small `gan` and "
-            "`dcgan` run from mode to mode early, and have found most by the end of the long grid. What sets "
-            "relativistic pairs with R1 and R2 (`points`, `digits`) apart is the share of points that are good; "
-            "Wasserstein critics, with several turns of D and small rates, are far from having arrived."
+            "The plain loss does not lose modes for good here: with networks of this size `gan` and `dcgan` first move "
+            "from mode to mode, and find most of them by the end of the long grid. Relativistic pairs with R1 and R2 "
+            "(`points`, `digits`) differ in the share of points of high quality. Wasserstein critics, with several "
+            "turns of D and small learning rates, are far from convergence."
         )
         good = _means(results, "long-grid", "quality")
         if otherwise := {name: modes for name, modes in _means(results, "long-grid", "modes").items() if " " in name}:
-            told = (f"`{name}` {modes:.0f} (quality {good[name]:.3f})" for name, modes in otherwise.items())
+            listed = (f"`{name}` {modes:.0f} (quality {good[name]:.3f})" for name, modes in otherwise.items())
             yield (
-                f"**Set otherwise** on the long grid: {', '.join(told)}. The weight of 0.1 is what the authors of "
-                "`wgan-gp` gave it on such mixtures: points lie closer than pictures do, and a slope of 1 says less."
+                f"**With other settings** on the long grid: {', '.join(listed)}. The authors of `wgan-gp` used the "
+                "weight 0.1 on such mixtures: points are closer to each other than images are, so a gradient norm of 1 "
+                "is a weaker constraint."
             )
     if found := _means(results, "stacked", "modes"):
         yield from _stacked(compared, found, results["stacked"]["images"])
 
 
 def _plots(captions: Mapping[str, str], pictures: Path) -> str:
-    """What G makes of the plane, beside the data; beneath each plot whose it is, and how many modes it finds."""
+    """Plots of samples and of the data, with the recipe and the number of modes below each."""
     cells = [
         f"![points of {name}]({pictures.as_posix()}/{name}.png)<br>`{name}`{words}" for name, words in captions.items()
     ]
@@ -161,31 +163,33 @@ def _plots(captions: Mapping[str, str], pictures: Path) -> str:
 
 
 def _stacked(compared: Sequence[Recipe], found: Mapping[str, float], images: int) -> Iterator[str]:
-    """Who finds how many of the thousand modes, and what it is due to."""
+    """How many of the thousand modes each recipe finds, and why."""
     ranked = sorted(found, key=lambda name: found[name], reverse=True)
 
-    def those(least: float, most: float) -> str:
+    def between(least: float, most: float) -> str:
         names = [f"`{name}` {found[name]:.0f}" for name in ranked if least <= found[name] < most and " " not in name]
         return ", ".join(names) or "none"
 
     yield (
-        f"**Of the 1,000 modes of `stacked`**, after {images:,} images, 900 or more are found by {those(900, 1001)}; "
-        f"half of them by {those(500, 900)}; a tenth by {those(100, 500)}; fewer by {those(0, 100)}."
+        f"**Of the 1,000 modes of `stacked`**, after {images:,} images, 900 or more are found by {between(900, 1001)}; "
+        f"500 or more by {between(500, 900)}; 100 or more by {between(100, 500)}; fewer by {between(0, 100)}."
     )
-    alike = [f"`{recipe.name}`" for recipe in compared if recipe.generator.name == "dcgan" and recipe.name in found]
+    same_networks = [
+        f"`{recipe.name}`" for recipe in compared if recipe.generator.name == "dcgan" and recipe.name in found
+    ]
     otherwise = [f"`{name}` {found[name]:.0f}" for name in ranked if name.startswith("dcgan ")]
     if otherwise:
         yield (
-            f"{', '.join(alike)} have the networks of `dcgan` and differ from it in loss, terms, turns and optimizer. "
-            f"Set otherwise: {', '.join(otherwise)}. So it is Adam's rate and momentum that cost `dcgan` its modes: "
-            "with those of the others the plain game keeps as many as any loss made to keep them. In `wgan`, `wgan-gp` "
-            "and `wgan-div` D plays five turns for one of G, and G has hardly begun; `digits` finds all of them in ten "
-            "times as many images ([README](../README.md#how-good-how-fast))."
+            f"{', '.join(same_networks)} have the networks of `dcgan` and differ from it in loss, terms, turns and "
+            f"optimizer. With other settings: {', '.join(otherwise)}. So `dcgan` loses modes because of its learning "
+            "rate and momentum: with those of the others, the plain loss finds as many modes as losses designed for "
+            "it. In `wgan`, `wgan-gp` and `wgan-div` D has five turns for each of G, so G is at an early stage. "
+            "`digits` finds all modes in ten times as many images ([measured](measured.md#1000-modes))."
         )
 
 
 def _notes(compared: Iterable[Recipe], results: Mapping[str, Any]) -> Iterator[str]:
-    """By data set: what could not be played, and of what is by class."""
+    """By data set: trials without a result, and recipes that are trained by class."""
     for on in (on for on in SETS if on in results):
         whys: dict[str, list[str]] = {}
         by_class = []
@@ -199,10 +203,10 @@ def _notes(compared: Iterable[Recipe], results: Mapping[str, Any]) -> Iterator[s
             by_class += [f"`{recipe.name}`"] if any(row.get("by_class") for row in rows) else []
         lines = [f"- {', '.join(dict.fromkeys(names))}: {why}" for why, names in whys.items()]
         if lines:
-            yield f"Not played to the end on `{on}`:\n\n" + "\n".join(lines)
+            yield f"Trials on `{on}` that did not finish:\n\n" + "\n".join(lines)
         if by_class:
-            what = "the mode" if on == "grid" else "the class"
-            yield f"On `{on}`, told {what} of what to make: {', '.join(by_class)}."
+            what = " (the mode)" if on == "grid" else ""
+            yield f"On `{on}`, trained by class{what}: {', '.join(by_class)}."
 
 
 def _section(
@@ -212,7 +216,7 @@ def _section(
         yield f"### {recipe.name}"
     yield f"{recipe.about[:1].upper()}{recipe.about[1:]}. ({recipe.paper})"
     parent = next((each for each in recipes if each.name == recipe.parent), None)
-    if parent and (changed := compare(parent, recipe)):
+    if parent and (changed := differences(parent, recipe)):
         rows = [["", f"`{parent.name}`", f"`{recipe.name}`"]]
         yield _table([*rows, *([f"`{what}`", _short(theirs), _short(ours)] for what, theirs, ours in changed)])
     numbers = [
@@ -228,9 +232,9 @@ def _section(
 
 
 def _sizes(recipes: Iterable[Recipe]) -> Iterator[str]:
-    """Our networks of published size beside what is said of theirs."""
+    """Our networks of published size, compared with the published numbers."""
     yield "## Sizes of papers"
-    yield "Millions of parameters of G and of D; where theirs are not ours, what makes all of the difference."
+    yield "Millions of parameters of G and of D. Where ours differ, the last column explains all of the difference."
     rows = [["recipe", "", "shape", "classes", "ours", "published", "where", "difference"]]
     for recipe in (each for each in recipes if each.name in SIZES):
         size = SIZES[recipe.name]
@@ -238,13 +242,22 @@ def _sizes(recipes: Iterable[Recipe]) -> Iterator[str]:
         theirs = ", ".join(millions or "-" for millions in size.published) if any(size.published) else "not found"
         shape = "x".join(map(str, size.shape))
         rows.append(
-            [f"`{recipe.name}`", recipe.about, shape, f"{size.classes or '-'}", ours, theirs, size.where, size.why]
+            [
+                f"`{recipe.name}`",
+                recipe.about,
+                shape,
+                f"{size.condition.classes or '-'}",
+                ours,
+                theirs,
+                size.where,
+                size.why,
+            ]
         )
     yield _table(rows)
 
 
 def _lineages(recipes: Sequence[Recipe]) -> Iterator[tuple[Recipe, list[Recipe]]]:
-    """Each recipe without a parent, and all that comes of it, children right after their parent."""
+    """Each recipe without a parent, and all its descendants, children right after their parent."""
     known = {recipe.name for recipe in recipes}
 
     def below(parent: Recipe) -> Iterator[Recipe]:
@@ -263,14 +276,14 @@ def _rows(results: Mapping[str, Any], name: str, on: str) -> list[Mapping[str, A
 
 
 def _means(results: Mapping[str, Any], on: str, number: str) -> dict[str, float]:
-    """Over seeds, of all that were played; also of recipes that were set otherwise, called `RECIPE OPTION=VALUE`."""
+    """Means over seeds of all trials; those with other settings are named `RECIPE OPTION=VALUE`."""
     trials = results.get(on, {}).get("trials", {})
     found = {name: [row[number] for row in _rows(results, name, on) if number in row] for name in trials}
     return {name: statistics.mean(known) for name, known in found.items() if known}
 
 
 def _number(results: Mapping[str, Any], recipe: str, on: str, name: str, digits: int) -> str:
-    """The mean over seeds; "-" where it could not be played, "" where it was not tried."""
+    """The mean over seeds; "-" where no trial succeeded, "" where there was none."""
     rows = _rows(results, recipe, on)
     known = [row[name] for row in rows if name in row]
     return _plain(statistics.mean(known), digits) if known else "-" if rows else ""
@@ -281,7 +294,7 @@ def _plain(value: float | None, digits: int) -> str:
 
 
 def _parameters(results: Mapping[str, Any], recipe: Recipe) -> str:
-    """Of the networks at 28x28, as they were trained there."""
+    """Of the networks trained on digits, 28x28."""
     for row in _rows(results, recipe.name, "digits"):
         if "parameters" in row:
             return ", ".join(f"{row['parameters'][side]:,}" for side in ("generator", "discriminator"))

@@ -64,7 +64,7 @@ def _section(command: click.Command, parent: click.Context, level: int) -> Itera
     options = [each for each in command.params if isinstance(each, click.Option)]
     rows = [record for each in options if (record := each.get_help_record(context))]
     yield ""
-    yield "| option | what it is |"
+    yield "| option | description |"
     yield "|---|---|"
     for option, words in rows:
         yield f"| `{_cell(option)}` | {_prose(words)} |"

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from mulligan.core.version import __version__ as __version__
 
-# Threads of libgomp, which PyTorch's wheels for Linux compute with, wait for one another by spinning. Where another
-# process wants one of two cores, they spin in the way of the thread they wait for: 16 images/s of `digits` where 830
-# are usual. A short spin, then sleep: 380, and as fast as before in quiet. Read once, when torch is first imported.
+# Threads of libgomp, which PyTorch's wheels for Linux use, spin while they wait for one another. If another process
+# needs one of two cores, they take time from the thread they wait for: 16 images/s of `digits` instead of 830. With a
+# short spin and then sleep: 380, and no slower on a quiet machine. Read once, when torch is first imported.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # PEP 562: torch is imported when it is first needed, so that `mulligan --help` answers at once
+    # PEP 562: torch is imported only when it is needed, so that `mulligan --help` is fast
     if name not in __all__:
         raise AttributeError(f"module 'mulligan' has no attribute {name!r}; it has {', '.join(__all__)}")
     import mulligan.api as api

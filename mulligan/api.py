@@ -1,6 +1,6 @@
-"""What Mulligan does, as functions: everything that the command line does and more. `import mulligan as mg` has it.
+"""Mulligan as functions: everything that the command line does, and more. `import mulligan as mg` provides them.
 
-Parts of your own, and training loops of your own, import from `mulligan.kit`.
+Your own parts and training loops import from `mulligan.kit`.
 """
 
 from mulligan.latent import editing as edit

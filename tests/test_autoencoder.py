@@ -123,7 +123,7 @@ def test_one_that_has_learnt_nothing_is_not_used(shapes: Path, monkeypatch: pyte
     monkeypatch.setattr(
         Coder, "decode", lambda self, latents: torch.zeros(len(latents), 3, 32, 32) + 0 * latents.mean()
     )
-    with pytest.raises(UserError, match="has not learnt to bring these pictures back"):
+    with pytest.raises(UserError, match="has not learnt to reconstruct these pictures"):
         api.latents_of("self", open_data(shapes), CPU, progress=quiet)
 
 
@@ -191,7 +191,7 @@ def test_a_changed_or_missing_file_is_named(shapes: Path, tmp_path: Path, made: 
         made.autoencoder.decode(made.data.records([0])),
     )
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(UserError, match=r"autoencoder\.safetensors: not a whole autoencoder"):
+    with pytest.raises(UserError, match=r"autoencoder\.safetensors: not a valid autoencoder"):
         api.read_saved(path, "self", CPU)
     path.unlink()
     with pytest.raises(UserError, match=r"autoencoder\.safetensors: no such file; the run cannot make pictures"):

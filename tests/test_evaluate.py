@@ -138,4 +138,4 @@ def test_usefulness_tells_samples_of_the_class_from_others(tmp_path: Path, monke
     assert right["metrics"]["cas_of_real"] == wrong["metrics"]["cas_of_real"] > 0.7
     low, high = right["intervals"]["cas"]
     assert low < right["metrics"]["cas"] < high
-    assert any("learnt from them alone" in sentence for sentence in right["says"])
+    assert any("trained only on them" in sentence for sentence in right["says"])

@@ -1,7 +1,7 @@
-"""The command line: it reads words, calls the api, and prints. Torch is imported by the api, once a command runs.
+"""The command line: it parses arguments, calls the api, and prints. The api imports torch only when a command runs.
 
-Exit codes: 0 done, 1 the training failed and could not be saved, 2 something the user can mend (one line on stderr),
-130 interrupted and saved.
+Exit codes: 0 done, 1 the training failed and could not be repaired, 2 an error that the user can correct (one line on
+stderr), 130 interrupted and saved.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mulligan.core.version import __version__
 
 
 def main() -> None:
-    """Run the command line; what the user did wrong becomes one line and exit code 2, never a traceback."""
+    """Run the command line. A user error becomes one line and exit code 2, never a traceback."""
     try:
         code = cli.main(standalone_mode=False)
     except click.Abort:
@@ -34,7 +34,7 @@ def main() -> None:
     except UserError as error:
         code = _complain(str(error))
     except BrokenPipeError:
-        code = OK  # the reader of our output has seen enough
+        code = OK  # the reader of our output has closed it
     except OSError as error:
         code = _complain(f"{error.filename or 'input/output'}: {error.strerror or error}")
     sys.exit(code or OK)

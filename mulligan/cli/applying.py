@@ -11,26 +11,27 @@ import click
 from mulligan.cli.words import OK, RUN, USER_ERROR, print_json
 
 
-@click.command()
+@click.command(short_help="Fill in, clean, enlarge or translate photos.")
 @click.argument("run", type=RUN)
 @click.argument("photos", type=RUN, nargs=-1, required=True)
 @click.option("--out", type=RUN, required=True, help="Folder for the results, as PNG.")
 @click.option("--mask", type=RUN, help="Image that is white where PHOTOS have holes, or a folder of such, by name.")
-@click.option("--mask-colour", help="Or the colour that holes are painted over with, such as ff00ff.")
-@click.option("--direction", type=click.Choice(["a2b", "b2a"]), help="Of a run of --task style.  [default: a2b]")
-@click.option("--samples", type=int, default=1, show_default=True, help="Results for each, where the run takes noise.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of that noise.")
-@click.option("--checkpoint", "which", type=click.Choice(["best", "last"]), default="best", show_default=True)
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, mps.")
+@click.option("--mask-colour", help="Instead of --mask: the colour of holes in PHOTOS, such as ff00ff.")
+@click.option("--direction", type=click.Choice(["a2b", "b2a"]), help="For a run of --task style.  [default: a2b]")
+@click.option("--samples", type=int, default=1, show_default=True, help="Results per photo, if the run takes noise.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of that noise.")
+@click.option("--checkpoint", "which", type=click.Choice(["best", "last"]), default="best", show_default=True,
+              help="Checkpoint of RUN.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress line.")
 def apply(
     run: Path, photos: tuple[Path, ...], out: Path, mask: Path | None, mask_colour: str | None, direction: Any,
     samples: int, seed: int, which: str, device: str, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
-    """Fill in, clean, enlarge or translate PHOTOS, files or folders of images of any size.
+    """Fill in, clean, enlarge or translate PHOTOS: files or folders of images of any size.
 
-    RUN must have been trained with --task to make images from images.
+    RUN must have been trained with a --task that makes images from images.
     """
     from mulligan import api
 

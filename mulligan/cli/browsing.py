@@ -1,4 +1,4 @@
-"""Verbs that show what Mulligan has: zoo, parts, and the shell's completion."""
+"""Verbs that list what Mulligan has: zoo, parts, and shell completion."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import click
 from mulligan.cli.words import print_json, print_table
 
 
-@click.command()
+@click.command(short_help="List, show or compare recipes.")
 @click.argument("names", nargs=-1, metavar="[NAME | compare NAME NAME]")
-@click.option("--find", default="", help="Only those in which these words occur: hinge, 2018, spectral, ...")
+@click.option("--find", default="", help="List only recipes with all of these words, such as hinge 2018.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def zoo(names: tuple[str, ...], find: str, as_json: bool) -> None:
-    """List the recipes, show one in full, or how one differs from another."""
+    """List the recipes, show one in full, or show how two of them differ."""
     from mulligan import api
 
     match names:
@@ -43,7 +43,7 @@ def zoo(names: tuple[str, ...], find: str, as_json: bool) -> None:
             if as_json:
                 print_json([dict(zip(("what", a, b), row, strict=True)) for row in changed])
             elif not changed:
-                print(f"{a} and {b} differ in nothing but their words")
+                print(f"{a} and {b} differ in nothing but their descriptions")
             else:
                 print_table(changed, header=("differs in", a, b))
         case _:
@@ -55,11 +55,11 @@ def _year(paper: str) -> str:
     return found[0] if found else ""
 
 
-@click.command()
+@click.command(short_help="List kinds of parts, parts, or their options.")
 @click.argument("kind", required=False)
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@click.option("--markdown", is_flag=True, help="Print all of them as one page of Markdown.")
+@click.option("--markdown", is_flag=True, help="Print all parts as one page of Markdown.")
 def parts(kind: str | None, name: str | None, as_json: bool, markdown: bool) -> None:
     """List the kinds of parts, the parts of one KIND, or the options of the part NAME.
 
@@ -82,8 +82,8 @@ def parts(kind: str | None, name: str | None, as_json: bool, markdown: bool) -> 
         header, rows = catalogue.listed(catalogue.registry_named(kind))
         print_table(rows, header=header)
     else:
-        rows = [(each["kind"], str(each["parts"]), each["about"].partition(". ")[0]) for each in facts]
-        print_table(rows, header=("kind", "parts", "what it is"))
+        rows = [(each["kind"], str(each["parts"]), each["about"].split(". ")[0].rstrip(".")) for each in facts]
+        print_table(rows, header=("kind", "parts", "description"))
 
 
 def _print_part(facts: dict[str, Any]) -> None:
@@ -106,13 +106,13 @@ def _print_part(facts: dict[str, Any]) -> None:
         options.append(row if each["typed"] else row[:-1])
     if options:
         print()
-        print_table(options, header=("option", "type", "default", "what it is", "typed as")[: len(options[0])])
+        print_table(options, header=("option", "type", "default", "description", "typed as")[: len(options[0])])
 
 
-@click.command()
+@click.command(short_help="Print the completion script for a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script for SHELL, to be sourced from its start-up file."""
+    """Print the completion script for SHELL, to be loaded in its start-up file."""
     from click.shell_completion import get_completion_class
 
     made = get_completion_class(shell)

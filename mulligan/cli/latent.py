@@ -14,17 +14,18 @@ from mulligan.cli.words import OK, RUN, USER_ERROR, Numbers, print_json, print_t
 
 SPACES = ("auto", "z", "w", "w+")  # as in latent.spaces, and METHODS as in latent.directions, which import torch
 METHODS = ("sefa", "pca")
-OUT_FILM = "name.png: all in one sheet; name.gif or name.mp4: a film."
-OUT_DIRECTIONS = "name.png: the sheet; the directions go beside it, into name.safetensors."
+OUT_FILM = "name.png: one sheet of all frames; name.gif or name.mp4: a film."
+OUT_DIRECTIONS = "name.png: the sheet; the directions are saved in name.safetensors."
 
 
 def run_options(command: Callable) -> Callable:
-    """The options that every verb here has: which weights, on which device, and how it prints."""
+    """The options that all verbs here share: checkpoint, device and output."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print as JSON."),
-        click.option("--device", default="auto", show_default=True, help="cpu, cuda, mps."),
-        click.option("--checkpoint", "which", type=click.Choice(["best", "last"]), default="best", show_default=True),
-    ):
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
+        click.option("--checkpoint", "which", type=click.Choice(["best", "last"]), default="best", show_default=True,
+                     help="Checkpoint of RUN."),
+    ):  # fmt: skip
         command = option(command)
     return command
 
@@ -32,38 +33,38 @@ def run_options(command: Callable) -> Callable:
 def _space(names: tuple[str, ...]) -> Callable:
     return click.option(
         "--space", type=click.Choice(names), default="auto", show_default=True,
-        help="Latent space: noise (z) or styles (w). auto: w where the generator has styles.",
+        help="Latent space: noise (z) or styles (w). auto: w if the generator has styles.",
     )  # fmt: skip
 
 
-class_option = click.option("--class", "class_", help="Of this class, for a run trained by class.")
+class_option = click.option("--class", "class_", help="Only this class, for a run that was trained by class.")
 strength_option = click.option(
     "--strength", type=float, default=3.0, show_default=True, help="How far to move, in standard deviations of samples."
 )
-fps_option = click.option("--fps", type=float, default=15.0, show_default=True, help="Frames a second, of a film.")
+fps_option = click.option("--fps", type=float, default=15.0, show_default=True, help="Frames per second of a film.")
 example_option = click.option(
-    "--seeds", type=Numbers(), default="0", show_default=True, help="Samples that the sheet shows the directions on."
+    "--seeds", type=Numbers(), default="0", show_default=True, help="Seeds of the samples in the sheet's examples."
 )
 
 
-@click.command()
+@click.command(short_help="Find the latents of photos; fill in or enlarge them.")
 @click.argument("run", type=RUN)
 @click.argument("photos", type=RUN, nargs=-1, required=True)
 @click.option("--out", type=RUN, required=True, help="Folder for images, a contact sheet and latents.safetensors.")
 @click.option("--mask", type=RUN, help="Image that is white where PHOTOS have holes, or a folder of such, by name.")
-@click.option("--shrink", type=int, default=1, show_default=True, help="PHOTOS are so many times too small.")
-@click.option("--samples", type=int, default=1, show_default=True, help="Answers for each, from different starts.")
+@click.option("--shrink", type=int, default=1, show_default=True, help="Factor by which PHOTOS are too small.")
+@click.option("--samples", type=int, default=1, show_default=True, help="Results per photo, from different starts.")
 @_space(SPACES)
-@click.option("--class", "class_", help="Of this class.  [default: every class is tried]")
-@click.option("--encoder", is_flag=True, help="Start also from the guess of a net, trained once and kept in RUN.")
-@click.option("--steps", type=int, default=200, show_default=True, help="Of gradient descent.")
-@click.option("--starts", type=int, default=8, show_default=True, help="Starting points of each; the best is kept.")
+@click.option("--class", "class_", help="Class of PHOTOS.  [default: every class is tried]")
+@click.option("--encoder", is_flag=True, help="Also start from the output of an encoder, trained once, saved in RUN.")
+@click.option("--steps", type=int, default=200, show_default=True, help="Steps of gradient descent.")
+@click.option("--starts", type=int, default=8, show_default=True, help="Starting points per photo; the best counts.")
 @click.option("--features", default="random", show_default=True,
-              help="Feature net that compares images too: see `mulligan parts feature-net`.")  # fmt: skip
+              help="Feature net that also compares images (see `mulligan parts feature-net`).")  # fmt: skip
 @click.option(
-    "--perceptual", type=float, default=0.1, show_default=True, help="Weight of the feature net; of pixels: 1."
+    "--perceptual", type=float, default=0.1, show_default=True, help="Weight of the feature net; that of pixels is 1."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the starting points.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the starting points.")
 @click.option("--quiet", is_flag=True, help="No progress line.")
 @run_options
 def invert(
@@ -71,10 +72,10 @@ def invert(
     class_: str | None, encoder: bool, steps: int, starts: int, features: str, perceptual: float, seed: int,
     quiet: bool, which: str, device: str, as_json: bool,
 ) -> int:  # fmt: skip
-    """Find the noise from which RUN makes an image nearest to each of PHOTOS, files or folders.
+    """Find the latents from which RUN generates the images most similar to PHOTOS: files or folders.
 
     A photo of another size is scaled as training images are. With --mask, holes are filled in; with --shrink, small
-    photos are enlarged. The model needs no training for either.
+    photos are enlarged. The model needs no training for this.
     """
     from mulligan import api
 
@@ -100,7 +101,7 @@ def invert(
     return USER_ERROR if result.failed else OK
 
 
-@click.group()
+@click.group(short_help="Edit images in the latent space of a run.")
 def edit() -> None:
     """Edit in the latent space of a model: interpolate, mix, truncate, directions, attribute, move."""
 
@@ -122,14 +123,14 @@ def _print(as_json: bool, written: dict[str, Any]) -> None:
                 print(f"{name.replace('_', ' ')}: {', '.join(map(str, value))}")
 
 
-@edit.command()
+@edit.command(short_help="Interpolate from image to image.")
 @click.argument("run", type=RUN)
 @click.option("--out", type=RUN, required=True, help=OUT_FILM)
 @click.option("--seeds", type=Numbers(), help="Keyframes: the first sample of each seed, such as 1,5,9 or 0-3.")
-@click.option("--latents", type=RUN, help="Or these keyframes: a file that `mulligan invert` wrote.")
-@click.option("--class", "classes", multiple=True, help="One for all, or one for each keyframe: --class 3 --class 8.")
+@click.option("--latents", type=RUN, help="Instead of --seeds: a file of `mulligan invert`.")
+@click.option("--class", "classes", multiple=True, help="One class, or one for each keyframe: --class 3 --class 8.")
 @_space(SPACES[:3])
-@click.option("--frames", type=int, help="From keyframe to keyframe.  [default: 10 in a .png, 30 in a film]")
+@click.option("--frames", type=int, help="Frames from keyframe to keyframe.  [default: 10 in a .png, 30 in a film]")
 @click.option("--loop", is_flag=True, help="Continue back to the first keyframe.")
 @fps_option
 @run_options
@@ -147,11 +148,11 @@ def interpolate(
     _print(as_json, written)
 
 
-@edit.command()
+@edit.command(short_help="Mix the styles of samples.")
 @click.argument("run", type=RUN)
 @click.option("--out", type=RUN, required=True, help="name.png: the grid.")
 @click.option("--rows", type=Numbers(), default="0-4", show_default=True, help="Seeds of the images that are changed.")
-@click.option("--columns", type=Numbers(), default="5-9", show_default=True, help="Seeds of the styles they get.")
+@click.option("--columns", type=Numbers(), default="5-9", show_default=True, help="Seeds of the styles that they get.")
 @click.option("--layers", type=Numbers(), help="Layers that get these styles, such as 0-1.  [default: the later half]")
 @class_option
 @run_options
@@ -159,37 +160,37 @@ def mix(
     run: Path, out: Path, rows: tuple[int, ...], columns: tuple[int, ...], layers: tuple[int, ...] | None,
     class_: str | None, which: str, device: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Mix the styles of samples: the form of one, with what later layers add to another."""
+    """Mix the styles of samples: some layers have the styles of one sample, the others those of another."""
     from mulligan import api
 
     model = api.load(run, device=device, which=which)
     _print(as_json, api.edit.mix(model, out, rows=rows, columns=columns, layers=layers, class_=class_))
 
 
-@edit.command()
+@edit.command(short_help="Truncate samples step by step.")
 @click.argument("run", type=RUN)
-@click.option("--out", type=RUN, required=True, help="name.png: the sheet, strongly truncated to the left.")
-@click.option("--seeds", type=Numbers(), default="0-7", show_default=True, help="A row for the first sample of each.")
+@click.option("--out", type=RUN, required=True, help="name.png: the sheet, the strongest truncation to the left.")
+@click.option("--seeds", type=Numbers(), default="0-7", show_default=True, help="Seeds; one row for each.")
 @class_option
 @run_options
 def truncate(
     run: Path, out: Path, seeds: tuple[int, ...], class_: str | None, which: str, device: str, as_json: bool
 ) -> None:
-    """Truncate samples step by step: styles near their mean, or noise without its tails."""
+    """Truncate samples step by step: styles move to their mean, or noise loses its tails."""
     from mulligan import api
 
     _print(as_json, api.edit.truncate(api.load(run, device=device, which=which), out, seeds=seeds, class_=class_))
 
 
-@edit.command()
+@edit.command(short_help="Find directions without labels.")
 @click.argument("run", type=RUN)
 @click.option("--out", type=RUN, required=True, help=OUT_DIRECTIONS)
 @click.option("--method", type=click.Choice(METHODS), default="sefa", show_default=True,
               help="sefa: from the weights of the first layers; pca: along which samples vary most.")  # fmt: skip
-@click.option("--number", type=int, default=6, show_default=True, help="How many, the strongest first.")
+@click.option("--number", type=int, default=6, show_default=True, help="Number of directions, the strongest first.")
 @strength_option
 @_space(SPACES[:3])
-@click.option("--layers", type=Numbers(), help="Of generators with styles: change only these layers, such as 0-1.")
+@click.option("--layers", type=Numbers(), help="For generators with styles: change only these layers, such as 0-1.")
 @example_option
 @class_option
 @run_options
@@ -197,7 +198,7 @@ def directions(
     run: Path, out: Path, method: str, number: int, strength: float, space: str, layers: tuple[int, ...] | None,
     seeds: tuple[int, ...], class_: str | None, which: str, device: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Find directions without labels: a sheet with a row for each, a column for each strength."""
+    """Find directions without labels: a sheet with one row per direction and one column per strength."""
     from mulligan import api
 
     written = api.edit.directions(
@@ -207,7 +208,7 @@ def directions(
     _print(as_json, written)
 
 
-@edit.command()
+@edit.command(short_help="Find a direction for each class of labelled images.")
 @click.argument("run", type=RUN)
 @click.option("--out", type=RUN, required=True, help=OUT_DIRECTIONS)
 @click.option("--data", type=str, help="Labelled images; their classes are the attributes.  [default: the run's data]")
@@ -219,7 +220,7 @@ def attribute(
     run: Path, out: Path, data: str | None, strength: float, space: str, seeds: tuple[int, ...], which: str,
     device: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Find the direction towards each class of labelled images, by a classifier and a linear fit."""
+    """Find the direction towards each class of labelled images, with a classifier and a linear fit."""
     from mulligan import api
 
     model = api.load(run, device=device, which=which)
@@ -229,11 +230,9 @@ def attribute(
 @edit.command()
 @click.argument("run", type=RUN)
 @click.option("--out", type=RUN, required=True, help=OUT_FILM)
-@click.option("--latents", type=RUN, required=True, help="File that `mulligan invert` wrote.")
-@click.option(
-    "--directions", "along", type=RUN, required=True, help="File that `edit directions` wrote, or `attribute`."
-)
-@click.option("--number", "numbers", type=Numbers(), help="Which directions, from 0.  [default: all]")
+@click.option("--latents", type=RUN, required=True, help="File of `mulligan invert`.")
+@click.option("--directions", "along", type=RUN, required=True, help="File of `edit directions` or `edit attribute`.")
+@click.option("--number", "numbers", type=Numbers(), help="Numbers of the directions, from 0.  [default: all]")
 @strength_option
 @fps_option
 @run_options

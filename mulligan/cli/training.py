@@ -1,4 +1,4 @@
-"""Verbs about runs in the making: train, diagnose, inspect."""
+"""Verbs about training: train, diagnose, inspect."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ import click
 from mulligan.cli.words import FAILED, INTERRUPTED, OK, RUN, print_json, print_table, read_options, readable
 
 
-@click.command()
+@click.command(short_help="Train a GAN on a data set.")
 @click.argument("data")
 @click.argument("other", required=False)
 @click.option("--out", type=RUN, help="Run folder.  [default: a new one under runs/]")
-@click.option("--recipe", help="Name (see `mulligan zoo`) or a .json file.  [default: chosen to fit]")
-@click.option("--task", help="What the generator is given: see `mulligan parts task`.  [default: noise alone]")
+@click.option("--recipe", help="Name (see `mulligan zoo`) or a .json file.  [default: chosen for the data]")
+@click.option("--task", help="Condition of the generator (see `mulligan parts task`).  [default: noise only]")
 @click.option(
     "--autoencoder",
     metavar="self|FOLDER",
-    help="Train on latents: of one trained on DATA, or of an AutoencoderKL.",
+    help="Train on latents of an autoencoder: one trained on DATA, or the AutoencoderKL in FOLDER.",
 )
-@click.option("--minutes", type=float, help="Stop after this time,")
-@click.option("--samples", "--images", type=int, help="or after so many samples seen by the discriminator,")
-@click.option("--epochs", type=float, help="or after so many passes over the data, whichever comes first.")
+@click.option("--minutes", type=float, help="Stop after this time; the first limit that is reached counts.")
+@click.option("--samples", "--images", type=int, help="Stop after this many real samples seen by the discriminator.")
+@click.option("--epochs", type=float, help="Stop after this many passes over the data.")
 @click.option("--converge", is_flag=True, help="Also stop when the tracked metric no longer improves beyond its noise.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--set", "changes", multiple=True, metavar="PART.OPTION=VALUE", help="Change the recipe; repeatable.")
 @click.option("--features", default="auto", show_default=True, help="Feature net of the tracked metric.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, mps.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option(
     "--guard",
     type=click.Choice(["on", "warn", "off"]),
     default="on",
     show_default=True,
-    help="When a run goes wrong: rewind and repair it, only say so, or do nothing.",
+    help="If training goes wrong: rewind and repair it (on), only report it (warn), or do nothing (off).",
 )
-@click.option("--dry-run", is_flag=True, help="Print the resolved recipe, sizes, time and memory; train nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved recipe, sizes, time and memory; do not train.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress line.")
 @read_options
@@ -48,8 +48,8 @@ def train(
 ) -> int:  # fmt: skip
     """Train a GAN on DATA: a built-in data set such as "digits" or "grid", or a folder, zip or file.
 
-    The same command again resumes a run that was stopped. With --task style it trains to translate from DATA to OTHER,
-    two sets of images of which none go together, and back.
+    To resume a run that was stopped, repeat the same command. --labels trains by class. With --task style, training is
+    for translation from DATA to OTHER and back: two sets of images without pairs.
     """
     from mulligan import api
     from mulligan.core.recipe import parse_setting, typed
@@ -84,15 +84,15 @@ def _print_ending(path: Path, summary: dict[str, Any], noun: str) -> None:
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in summary["metrics"].items())
         print(f"best, after {summary['best_samples']:,} {noun}:  {numbers}")
     if summary["status"] == "interrupted":
-        print("to go on, give the same command again")
+        print("to resume, give the same command again")
     print(f"report: {path / 'report.html'}\nsamples: mulligan sample {path} --out grid.png")
 
 
-@click.command()
+@click.command(short_help="Report what went wrong in a run, and what to try.")
 @click.argument("run", type=RUN)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def diagnose(run: Path, as_json: bool) -> None:
-    """Say what went wrong in RUN, finished or not, what the guard did, and what to try."""
+    """Report what went wrong in RUN, finished or not, what the guard did, and what to try."""
     from mulligan import api
     from mulligan.core.recipe import typed
 
@@ -106,24 +106,24 @@ def diagnose(run: Path, as_json: bool) -> None:
         print(f"  {rewind['evidence']}")
         print(f"  then: {rewind['remedy']} {typed(rewind['settings'])}")
     if not found["findings"]:
-        print("\nnothing is wrong with it, as far as its numbers tell")
+        print("\nno problems found")
     for finding in found["findings"]:
         print(f"\n{finding['name']}\n  {finding['why']}")
-        for cure in finding["remedies"]:
-            print(f"  to try: {cure['words']}\n    {typed(cure['settings'])}")
+        for remedy in finding["remedies"]:
+            print(f"  to try: {remedy['words']}\n    {typed(remedy['settings'])}")
         if finding["hint"]:
             print(f"  to try: {finding['hint']}")
     if found["best"]:
-        print(f"\nthe best checkpoint, after {found['best']:,} {found['noun']}, is what `mulligan sample {run}` uses")
+        print(f"\n`mulligan sample {run}` uses the best checkpoint, after {found['best']:,} {found['noun']}")
 
 
-@click.command()
+@click.command(short_help="Check a data set before training.")
 @click.argument("data")
-@click.option("--pairs", is_flag=True, help="As --task pairs reads it; what has no partner is listed.")
+@click.option("--pairs", is_flag=True, help="Read DATA as --task pairs does, and list images without a partner.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @read_options
 def inspect(data: str, pairs: bool, as_json: bool, read: dict[str, Any]) -> None:
-    """Check DATA: what is in it, what is wrong with it, and what training will do with it."""
+    """Check DATA: report its contents and problems, and what training will do with it."""
     from mulligan import api
 
     found = api.inspect(data, read=read, reader="pairs" if pairs else "auto").checkup.as_dict()

@@ -1,4 +1,4 @@
-"""What verbs share: exit codes, how data are read, parts that users bring, and how a table is printed."""
+"""Shared by the verbs: exit codes, options for reading data, parts of the user, and printing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 RUN = click.Path(path_type=Path)
-MOST_NUMBERS = 1000  # of a range
+MOST_NUMBERS = 1000  # in a range
 OK, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -32,7 +32,7 @@ class Size(click.ParamType):
 
 
 class Numbers(click.ParamType):
-    """`3`, `1,5,9` or `0-4`: whole numbers from 0 up, in that order."""
+    """`3`, `1,5,9` or `0-4`: integers from 0 up, in the given order."""
 
     name = "N,N-N"
 
@@ -50,7 +50,7 @@ class Numbers(click.ParamType):
 
 
 def read_options(command: Callable) -> Callable:
-    """The options that say how data are read, the same wherever data are: the command gets `read`, a dict."""
+    """The options for reading data, which are the same for all verbs. The command gets them as a dict `read`."""
 
     @functools.wraps(command)
     def reading(
@@ -64,12 +64,14 @@ def read_options(command: Callable) -> Callable:
     for option in (
         click.option(
             "--read", "assignments", multiple=True, metavar="OPTION=VALUE",
-            help="Option of the data's reader; repeatable. See `mulligan parts reader`.",
+            help="Option of the data's reader (see `mulligan parts reader`); repeatable.",
         ),
         click.option("--size", type=Size(), help="Resize to this height x width (antialiased, then centre crop)."),
-        click.option("--labels", is_flag=True, help="Sub-folders are classes; train by class."),
-        click.option("--channels", type=click.Choice(["1", "3", "4"]), help="Grey, RGB, RGBA.  [default: most are]"),
-        click.option("--max-bad", type=float, help="Share of unreadable files to skip.  [default: 0.1]"),
+        click.option("--labels", is_flag=True, help="Sub-folders are classes."),
+        click.option(
+            "--channels", type=click.Choice(["1", "3", "4"]), help="Grey, RGB or RGBA.  [default: as most images are]"
+        ),
+        click.option("--max-bad", type=float, help="Largest share of unreadable files to skip.  [default: 0.1]"),
     ):  # fmt: skip
         reading = option(reading)
     return reading
@@ -82,7 +84,7 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 
 def brings_parts(command: click.Command) -> click.Command:
-    """Add `--with FILE` to a verb, or to all verbs of a group: parts of one's own, imported before it runs."""
+    """Add `--with FILE` to a verb, or to all verbs of a group: the user's own parts, imported before it runs."""
     if isinstance(command, click.Group):
         for each in command.commands.values():
             brings_parts(each)
@@ -101,7 +103,7 @@ def brings_parts(command: click.Command) -> click.Command:
         expose_value=False,
         is_eager=True,
         callback=use,
-        help="Import parts of your own first; repeatable.",
+        help="Import your own parts first; repeatable.",
     )
     command.params.append(option)
     return command
@@ -127,8 +129,8 @@ def readable(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}: {readable(count)}" for name, count in value.items()) or "none"
     if isinstance(value, list | tuple):
-        shown = "; ".join(
+        text = "; ".join(
             ": ".join(map(str, item)) if isinstance(item, list | tuple) else str(item) for item in value[:8]
         )
-        return (shown + (f"; and {len(value) - 8} more" if len(value) > 8 else "")) or "none"
+        return (text + (f"; and {len(value) - 8} more" if len(value) > 8 else "")) or "none"
     return "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

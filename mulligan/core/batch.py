@@ -1,4 +1,4 @@
-"""The nouns that travel through a step, and the range of pictures.
+"""The data types of a training step, and the converters between ranges of images.
 
 Legend: B batch, C channels, `*space` any number of spatial axes, K classes.
 """
@@ -14,21 +14,21 @@ from mulligan.core.condition import Condition
 
 
 class Batch(NamedTuple):
-    """Real samples and what G is told with them: it travels whole, so that pairs cannot come apart."""
+    """Real samples and the condition that G gets with them, in one object, so that pairs stay together."""
 
-    real: Tensor  # (B, C, *space): float in [-1, 1] on the device, records as they are stored before that
-    cond: Condition  # what G is told of each
+    real: Tensor  # (B, C, *space): float in [-1, 1] on the device; before that, records as they are stored
+    cond: Condition  # the condition of each sample
 
 
 class Judgement(NamedTuple):
-    """What D says. Larger logit = more real, everywhere."""
+    """The output of D. A larger logit always means more real."""
 
     logits: list[Tensor]  # one per head, each (B,) or (B, *anything)
     features: list[Tensor]  # intermediate activations; may be empty
-    classes: Tensor | None = None  # (B, K) logits of an auxiliary classifier, where D has one
-    twins: Tensor | None = None  # (B, 2, K) logits of classes as of real images and as of generated ones
-    codes: Tensor | None = None  # (B, codes) logits of which code G was given, where D reads it
-    embeddings: Tensor | None = None  # (B, 2, E) of length 1: what D makes of a sample, and what it has for its class
+    classes: Tensor | None = None  # (B, K) logits of an auxiliary classifier, if D has one
+    twins: Tensor | None = None  # (B, 2, K) class logits for real images, and for generated ones
+    codes: Tensor | None = None  # (B, codes) logits of the code that G was given, if D predicts it
+    embeddings: Tensor | None = None  # (B, 2, E) of length 1: the embedding of a sample, and that of its class
 
 
 def append_dims(x: Tensor, ndim: int) -> Tensor:
@@ -37,14 +37,14 @@ def append_dims(x: Tensor, ndim: int) -> Tensor:
 
 
 def staged(real: Tensor, stages: int) -> Tensor:
-    """Reals as often on the channels as G, which may draw in stages, puts a sample there."""
+    """Real samples repeated on the channel axis, once for each stage in which G draws."""
     return real if stages == 1 else torch.cat([real] * stages, 1)
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Pictures, uint8 [0, 255] -> float32 [-1, 1]; with `to_uint8` the only pair of range converters.
+    """Images, uint8 [0, 255] -> float32 [-1, 1]; with `to_uint8` the only pair of range converters.
 
-    Floats have that range already.
+    Floats are returned unchanged: they have that range already.
     """
     if images.is_floating_point():
         return images

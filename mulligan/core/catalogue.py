@@ -1,6 +1,6 @@
-"""All parts by kind, as facts, and as the page docs/parts.md. Whoever asks loads the parts first.
+"""All parts by kind, as JSON and as the page docs/parts.md. The caller must load the parts first.
 
-`mulligan parts` prints these facts. A part that is defined outside the package is among them, but not on the page.
+`mulligan parts` prints this information. It includes parts that are defined outside the package; the page does not.
 """
 
 from __future__ import annotations
@@ -23,54 +23,55 @@ from mulligan.core.registry import EVERY, Registry
 
 
 class Usage(NamedTuple):
-    """What is said of a kind of part, and how one of them is chosen on the command line."""
+    """The description of a kind of part, and how to choose one on the command line."""
 
     about: str = ""
-    choose: str = ""  # how a part is chosen: {name}
-    option: str = ""  # how an option of it is set: {name}, {option}, {value}
+    choose: str = ""  # how to choose a part: {name}
+    option: str = ""  # how to set an option of it: {name}, {option}, {value}
 
 
 USAGE = {
     "recipe": Usage(
-        "A GAN and how it is trained: it names its parts. `mulligan zoo NAME` prints one in full.", "--recipe {name}"
+        "A GAN and its training, as a list of parts. `mulligan zoo NAME` prints one in full.", "--recipe {name}"
     ),
     "generator": Usage(
         "Makes samples from noise and a condition.", "--set generator={name}", "--set generator.{option}={value}"
     ),
     "discriminator": Usage(
-        "Tells real samples from generated ones.", "--set discriminator={name}", "--set discriminator.{option}={value}"
+        "Separates real samples from generated ones.", "--set discriminator={name}",
+        "--set discriminator.{option}={value}",
     ),
     "loss": Usage(
-        "What the two players minimise, as functions of logits.", "--set loss={name}", "--set loss.{option}={value}"
+        "The functions of logits that the two players minimise.", "--set loss={name}", "--set loss.{option}={value}"
     ),
     "term": Usage(
-        "Something added to a player's loss or done around its turn. Each also has a `weight`, and `every` how many "
-        "steps it is played (`--set terms.r1.every=16`).",
+        "A penalty that is added to a player's loss, or an action before, in or after its turn. Each term also has a "
+        "`weight`, and `every`: the number of steps between two uses of it (`--set terms.r1.every=16`).",
         "--set terms.{name}.weight=1",
         "--set terms.{name}.{option}={value}",
     ),
     "augmentation": Usage(
-        "Changes what the discriminator sees.", "--set augment={name}", "--set augment.{option}={value}"
+        "Changes real and generated samples before the discriminator sees them.", "--set augment={name}",
+        "--set augment.{option}={value}",
     ),
     "optimizer": Usage(
-        "Moves a player's weights. The discriminator's is set by `optimizer.discriminator` in the same way. A number "
-        "may be a schedule: `cosine(start, end)`, `linear(start, end, samples)`, `late-linear(start, end)`.",
+        "Updates a player's weights. The discriminator's optimizer is set by `optimizer.discriminator` in the same "
+        "way. A number may be a schedule: `cosine(start, end)`, `linear(start, end, samples)`, "
+        "`late-linear(start, end)`.",
         "--set optimizer.generator={name}",
         "--set optimizer.generator.{option}={value}",
     ),
     "task": Usage(
-        "What the generator is given beside noise, and how training batches are made of the data.",
+        "Defines the condition that the generator gets besides noise, and makes training batches from the data.",
         "--task {name}",
         "--set task.{option}={value}",
     ),
-    "feature net": Usage(
-        "Turns samples into features, by which they are measured.", "--features {name}", ""
-    ),
-    "group of measures": Usage("Numbers that `mulligan evaluate` takes together.", "--metrics {name}"),
-    "reader": Usage("Opens data.", "", "--read {option}={value}"),
-    "kind of sample": Usage("What one sample is: how it is stored, drawn and saved. It is fitted to the data."),
+    "feature net": Usage("Computes the features of samples that metrics compare.", "--features {name}", ""),
+    "group of measures": Usage("Metrics that `mulligan evaluate` computes together.", "--metrics {name}"),
+    "reader": Usage("Opens data sets of certain formats.", "", "--read {option}={value}"),
+    "kind of sample": Usage("The type of one sample: how it is stored, displayed and saved. The data determine it."),
 }  # fmt: skip
-COLUMNS = ("samples", "condition", "gives")  # of a list, where they say anything
+COLUMNS = ("samples", "condition", "gives")  # of a list; a column without information is left out
 
 
 def usage_of(parts: Registry) -> Usage:
@@ -78,14 +79,14 @@ def usage_of(parts: Registry) -> Usage:
 
 
 def kind_name(parts: Registry) -> str:
-    """A kind as it is typed: `feature-net`."""
+    """The name of a kind as it is typed: `feature-net`."""
     return parts.kind.replace(" ", "-")
 
 
 def registry_named(name: str) -> Registry:
-    """A registry by the name of its kind, also in the plural, or by its first or last word: `losses`, `kinds`.
+    """A registry by the name of its kind. The plural, or the first or last word alone, is enough: `losses`, `kinds`.
 
-    Raises UserError with the nearest names.
+    Raises UserError, with the nearest names, for an unknown kind.
     """
     typed = name.lower().replace(" ", "-").replace("_", "-")
     for each in (typed, typed.removesuffix("s"), typed.removesuffix("es")):
@@ -97,12 +98,12 @@ def registry_named(name: str) -> Registry:
 
 
 def all_kinds() -> list[dict[str, Any]]:
-    """Every kind of part, and how many there are, as JSON."""
+    """Every kind of part with the number of its parts, as JSON."""
     return [{"kind": kind_name(each), "parts": len(list(each)), "about": usage_of(each).about} for each in EVERY]
 
 
 def about(parts: Registry, name: str) -> str:
-    """What a part is, in one line."""
+    """The description of a part, in one line."""
     return parts[name]().about if parts is registry.recipes else first_line(parts[name])
 
 
@@ -112,7 +113,7 @@ def is_ours(parts: Registry, name: str) -> bool:
 
 
 def takes(parts: Registry, name: str) -> dict[str, str]:
-    """What a part says of itself where it is registered, by `COLUMNS`."""
+    """What a part declares where it is registered, by `COLUMNS`."""
     declared = parts.declared(name)
     fields = [f"{field} (needed)" if field in declared.needs else field for field in sorted(declared.takes)]
     return {
@@ -123,16 +124,16 @@ def takes(parts: Registry, name: str) -> dict[str, str]:
 
 
 def listed(parts: Registry, names: Iterable[str] | None = None) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """A header, and a row for each part: its name, what it is, and what it takes where that differs between them."""
+    """A header, and a row for each part: its name, its description, and the columns that hold any information."""
     names = parts if names is None else names
-    rows = [{"name": name, "what it is": about(parts, name), **takes(parts, name)} for name in names]
-    telling = [column for column in COLUMNS if {row[column] for row in rows} - {"any", ""}]
-    header = ("name", "what it is", *telling)
+    rows = [{"name": name, "description": about(parts, name), **takes(parts, name)} for name in names]
+    used = [column for column in COLUMNS if {row[column] for row in rows} - {"any", ""}]
+    header = ("name", "description", *used)
     return header, [tuple(row[column] for column in header) for row in rows]
 
 
 def facts(parts: Registry, name: str) -> dict[str, Any]:
-    """All that is known of a part, as JSON."""
+    """Everything that is known about a part, as JSON."""
     part, declared, usage = parts[name], parts.declared(name), usage_of(parts)
     return {
         "kind": kind_name(parts),
@@ -169,10 +170,10 @@ def page() -> str:
     lines = [
         "# Parts",
         "",
-        "What a GAN can be made of, by kind. `mulligan parts KIND NAME` prints the same for one of them, and how each "
-        "option is typed. This page is written by `mulligan parts --markdown`; do not edit it.",
+        "The parts that a GAN can be made of, by kind. `mulligan parts KIND NAME` prints the same for one part, and "
+        "shows how to type each option. This page is generated by `mulligan parts --markdown`; do not edit it.",
         "",
-        "| kind | how many | what it is |",
+        "| kind | count | description |",
         "|---|---|---|",
     ]
     for parts, names in counts.items():
@@ -207,7 +208,7 @@ def _section(parts: Registry, names: list[str]) -> Iterator[str]:
             yield _prose(first_paragraph(parts[name]))
             yield ""
             yield from _table(
-                ("option", "type", "default", "what it is"),
+                ("option", "type", "default", "description"),
                 (
                     (f"`{each.name}`", _code(each.type), _code(typed_value(each.default)), _cell(each.words))
                     for each in options_with_words(parts[name])
@@ -232,11 +233,11 @@ def _code(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Words in a cell of a table."""
+    """Text in a cell of a table."""
     return _prose(text).replace("|", "\\|")
 
 
 def _prose(text: str) -> str:
-    """Words as Markdown shows them: nothing outside of backticks is taken for HTML or for emphasis."""
+    """Text that Markdown shows literally: outside of backticks, nothing is read as HTML or as emphasis."""
     pieces = text.split("`")
     return "`".join(re.sub(r"([<*])", r"\\\1", each) if i % 2 == 0 else each for i, each in enumerate(pieces))

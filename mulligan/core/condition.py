@@ -1,14 +1,14 @@
-"""What a generator is told beside its noise: named fields, their schema before training and their tensors in a batch.
+"""The condition of a generator: named fields, with a schema before training and tensors in a batch.
 
-A field's name says what it means, never its dtype or its place among channels:
+The name of a field gives its meaning, never its dtype or its position among channels:
 
     class   (B,) int64, a class id              text    (B, T, E) float, embedded tokens
     image   (B, C, H, W) float in [-1, 1]       vector  (B, E) float
-    mask    (B, 1, H, W) float, 1 where the image is to be made, 0 where it is known and stays
-    side    (B,) int64, of two sets of samples the one that the result is to belong to: 0 the second, 1 the first
+    mask    (B, 1, H, W) float, 1 where the image is to be generated, 0 where it is known and stays unchanged
+    side    (B,) int64, the set that the result is to belong to, of two sets of samples: 0 the second, 1 the first
     series  (B, F, L) float, along the sample's own axis L
 
-Legend: B batch, C channels, T tokens, E numbers of an embedding, F numbers a step.
+Legend: B batch, C channels, T tokens, E size of an embedding, F numbers per step.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Field:
-    """One thing that a generator is told: `Field("class", classes=10)`, `Field("image", (3, 64, 64), along="HW")`."""
+    """One field of a condition: `Field("class", classes=10)`, `Field("image", (3, 64, 64), along="HW")`."""
 
     name: str
     shape: tuple[int, ...] = ()  # of one sample
-    classes: int = 0  # of ids: how many there are
-    along: str = ""  # the sample's axes that its last axes run along: cropped and mirrored with the sample
+    classes: int = 0  # of class ids: the number of classes
+    along: str = ""  # the sample's axes that match its last axes: it is cropped and mirrored with the sample
 
 
 @dataclass(frozen=True)
 class ConditionSpec:
-    """The fields of a condition, by name. Falsy where a generator is told nothing.
+    """The fields of a condition, by name. Falsy if there are none.
 
-    `paired`: what is told goes with the real sample of its batch, so a discriminator judges both together. Otherwise
-    it was drawn by itself, as in translation between two sets without pairs.
+    `paired`: the condition belongs to the real sample of its row in the batch, so a discriminator judges both together.
+    Otherwise it was drawn independently, as in translation between two sets without pairs.
     """
 
     fields: tuple[Field, ...] = ()
@@ -63,7 +63,7 @@ class ConditionSpec:
 
     @property
     def classes(self) -> int:
-        """How many classes there are; 0 where none is told."""
+        """The number of classes; 0 without a class field."""
         return self["class"].classes if "class" in self else 0
 
     def without(self, name: str) -> ConditionSpec:
@@ -83,12 +83,12 @@ NOTHING = ConditionSpec()
 
 
 def by_class(classes: int) -> ConditionSpec:
-    """A class id and nothing else; nothing at all for 0 classes."""
+    """A condition that is only a class id; empty for 0 classes."""
     return ConditionSpec((Field("class", classes=classes),)) if classes else NOTHING
 
 
 class Condition(dict[str, Tensor]):
-    """The fields of a batch by name, each (B, ...). Empty where a generator is told nothing.
+    """The fields of a batch by name, each (B, ...). Empty for an unconditional generator.
 
     >>> cond = Condition({"class": torch.tensor([3, 1, 4])})
     >>> cond.take(slice(2))["class"].tolist(), cond.get("image")
@@ -103,7 +103,7 @@ class Condition(dict[str, Tensor]):
         return Condition({name: tensor.to(device) for name, tensor in self.items()})
 
     def changed(self, **fields: Tensor) -> Condition:
-        """The same with other tensors for some fields, or more of them."""
+        """A copy in which some fields are replaced or added."""
         return Condition({**self, **fields})
 
     def without(self, name: str) -> Condition:

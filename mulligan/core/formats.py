@@ -1,6 +1,6 @@
-"""Versions of the run folder's files: what an older Mulligan wrote is read as if this one had.
+"""Versions of the files of a run folder. Files of an older version are converted when they are read.
 
-`format` in run.json says which version wrote a folder. Each number has one function that brings JSON to the next.
+`format` in run.json is the version of a folder. Each version has one function that converts JSON to the next version.
 """
 
 from __future__ import annotations
@@ -10,44 +10,44 @@ from typing import Any
 
 from mulligan.core.errors import UserError
 
-FORMAT = 2  # of what is written now
+FORMAT = 2  # the version that is written now
 
-# 1 -> 2: counts are of samples, since not all data are images; standard terms in place of Mulligan's own
+# 1 -> 2: counts are of samples, since not all data are images; standard terms replace Mulligan's own
 KEYS = {
     "images": "samples", "images_seen": "samples_seen", "images_lost": "samples_lost", "best_images": "best_samples",
     "budget_images": "budget_samples", "images_per_second": "samples_per_second", "moved": "strength_offset",
     "goods": "restore_points", "since": "fresh_since",
 }  # fmt: skip
-OPTIONS: dict[str, dict[str, str]] = {  # of a part, by its name: options that were renamed
+OPTIONS: dict[str, dict[str, str]] = {  # options that were renamed, by the name of the part
     "style": {"ways": "directions"},
     "patch-nce": {"places": "patches"},
     "identity-nce": {"places": "patches"},
     "unet": {"apart": "own_heads"},
     "translator": {"apart": "own_heads"},
 }
-READERS = {"digits": "digits", "stacked": "stacked", "ring": "mixture", "grid": "mixture"}  # of files: "images"
-VALUES = {  # names of findings and remedies, which rows and checkpoints hold
+READERS = {"digits": "digits", "stacked": "stacked", "ring": "mixture", "grid": "mixture"}  # for files: "images"
+VALUES = {  # names of findings and remedies, which are stored in rows and checkpoints
     "other dice": "another seed", "by the book": "proven rules", "numbers that are no numbers": "non-finite numbers",
 }  # fmt: skip
 DEFAULTS = {"size": None, "labels": False, "channels": None, "max_bad": 0.10, "fit": None}
 
 
 def upgraded(value: Any, version: int) -> Any:
-    """JSON of any file of a run folder, written in `version`, as this version writes it."""
+    """The JSON of any file of a run folder, converted from `version` to the current version."""
     for step in range(version, FORMAT):
         value = _UPGRADES[step](value)
     return value
 
 
 def upgraded_run(value: dict[str, Any], where: str) -> dict[str, Any]:
-    """run.json, brought up to date. Raises UserError for what no known version wrote."""
+    """run.json, converted to the current version. Raises UserError for an unknown version."""
     version = value.get("format") if isinstance(value, dict) else None
     if not isinstance(version, int) or version < 1:
-        raise UserError(f"{where}: does not say which format it has; it is not a run folder of Mulligan's")
+        raise UserError(f"{where}: does not say which format it has; it is not a run folder of Mulligan")
     if version > FORMAT:
         raise UserError(
             f"{where}: is of format {version}, written by Mulligan {value.get('mulligan', '')}; this version reads up "
-            f"to format {FORMAT}: install the newer one (pip install -U mulligan)"
+            f"to format {FORMAT}: install a newer version (pip install -U mulligan)"
         )
     value = upgraded(value, version)
     for step in range(version, FORMAT):
@@ -56,7 +56,7 @@ def upgraded_run(value: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _to_2(value: Any) -> Any:
-    """New names of keys and options, at any depth."""
+    """Renames keys and options, at any depth."""
     if isinstance(value, list):
         return [_to_2(each) for each in value]
     if isinstance(value, str):
@@ -66,7 +66,7 @@ def _to_2(value: Any) -> Any:
     options = OPTIONS.get(value.get("name", ""), {}) if isinstance(value.get("name"), str) else {}
     found = {}
     for key, each in value.items():
-        if key == "terms" and isinstance(each, dict):  # here the name of a part is the key
+        if key == "terms" and isinstance(each, dict):  # here the key is the name of a part
             each = {name: _renamed(term, OPTIONS.get(name, {})) for name, term in each.items()}
         if key == "ema_clock" and each == "images":
             each = "samples"
@@ -79,7 +79,7 @@ def _renamed(value: Any, names: dict[str, str]) -> Any:
 
 
 def _run_to_2(value: dict[str, Any]) -> dict[str, Any]:
-    """What run.json says of the samples and of what the generator is told."""
+    """Converts how run.json describes the samples and the condition of the generator."""
     data, given = dict(value["data"]), dict(value["asked"]["data"])
     shape = data.pop("shape")
     classes, image = len(data["classes"]), value.pop("shown", None)
@@ -98,8 +98,8 @@ def _run_to_2(value: dict[str, Any]) -> dict[str, Any]:
     spec, pairs, unpaired = given.pop("spec"), given.pop("pairs", False), given.pop("unpaired", False)
     reader = "pairs" if pairs else "unpaired" if unpaired else READERS.get(spec, "images")
     asked = {"spec": spec, "reader": reader, "autoencoder": given.pop("autoencoder", None)}
-    kept = {"labels"} if kind == "points" else given.keys()  # "fit" was written for points too, which have no size
-    asked["options"] = {key: each for key, each in given.items() if key in kept and each != DEFAULTS.get(key)}
+    valid = {"labels"} if kind == "points" else given.keys()  # "fit" was written for points too, which have no size
+    asked["options"] = {key: each for key, each in given.items() if key in valid and each != DEFAULTS.get(key)}
     return value | {
         "asked": value["asked"] | {"data": asked},
         "condition": {"fields": fields, "paired": not (image and image["unpaired"])},

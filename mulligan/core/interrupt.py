@@ -1,10 +1,14 @@
-"""Ctrl-C and SIGTERM as a flag that is read between two steps, so that training never stops inside one."""
+"""Ctrl-C and SIGTERM set a flag that is read between two steps, so that training never stops within a step."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
+from typing import Any
+
+Handler = Callable[[int, FrameType | None], Any] | int | None  # what `signal.signal` takes and returns
 
 
 class Interrupts:
@@ -12,7 +16,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.asked = False
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Handler] = {}
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():  # handlers may only be set there
@@ -22,7 +26,7 @@ class Interrupts:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
         self._before.clear()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:

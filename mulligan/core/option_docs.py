@@ -1,7 +1,7 @@
-"""The options of a part as people read them: name, type, default, and the words that stand behind each in the source.
+"""The options of a part in readable form: name, type, default, and the comment of each in the source.
 
-An option is a keyword-only argument of a registered constructor, or a field of a dataclass. Its words are the comment
-behind it on its own line, or else the lines of comment above it:
+An option is a keyword-only argument of a registered constructor, or a field of a dataclass. Its description is the
+comment at the end of its own line, or else the comment lines above it:
 
     width: PositiveInt = 64,  # channels of the last layer
 """
@@ -25,15 +25,15 @@ from mulligan.core.recipe import Schedule
 from mulligan.core.registry import options_of
 
 REQUIRED = inspect.Parameter.empty  # the default of an option that must be given
-FOR_TOOLS = re.compile(r"\s*#\s*(?:noqa|fmt|type|ruff|pyright|mypy|pragma)\b.*")  # comments that are no words
+FOR_TOOLS = re.compile(r"\s*#\s*(?:noqa|fmt|type|ruff|pyright|mypy|pragma)\b.*")  # comments that describe nothing
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 class Option(NamedTuple):
     name: str
-    type: str  # for people: `int >= 1`, `"a" | "b"`, `tuple of str`, `number or schedule`
-    default: Any  # REQUIRED where there is none
-    words: str  # "" where the source says nothing
+    type: str  # readable: `int >= 1`, `"a" | "b"`, `tuple of str`, `number or schedule`
+    default: Any  # REQUIRED if there is none
+    words: str  # the description; "" if the source has none
 
 
 def options_with_words(part: Callable[..., Any]) -> list[Option]:
@@ -62,7 +62,7 @@ def first_line(part: Callable[..., Any]) -> str:
 
 
 def plain_value(value: Any) -> Any:
-    """A default as JSON holds it; None where there is none."""
+    """A default as a JSON value; None if there is none."""
     match value:
         case Schedule():
             return typed_value(value)
@@ -74,7 +74,7 @@ def plain_value(value: Any) -> Any:
 
 
 def typed_value(value: Any) -> str:
-    """A value as it is typed behind `--set part.option=`: `64`, `true`, `null`, `color,cutout`, `cosine(0.1, 0)`."""
+    """A value as it is typed after `--set part.option=`: `64`, `true`, `null`, `color,cutout`, `cosine(0.1, 0)`."""
     match value:
         case Schedule():
             ends = [value.start, value.end, *([value.samples] if value.samples else [])]
@@ -89,7 +89,7 @@ def typed_value(value: Any) -> str:
 
 
 def readable_type(hint: Any) -> str:
-    """An annotation as people read it."""
+    """An annotation in readable form."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         bounds = [bound for mark in inner[1:] for bound in _bounds(mark, whole=inner[0] is int)]
@@ -113,13 +113,13 @@ def readable_type(hint: Any) -> str:
 
 
 def _bounds(mark: Any, whole: bool) -> Iterator[str]:
-    """`>= 1` of what stands beside a type in `Annotated`: pydantic's `Field(ge=1)` or `annotated_types.Ge(1)`."""
+    """Bounds such as `>= 1` from the metadata of `Annotated`: pydantic's `Field(ge=1)` or `annotated_types.Ge(1)`."""
     for inner in getattr(mark, "metadata", ()):
         yield from _bounds(inner, whole)
     for name, sign in BOUNDS.items():
         bound = getattr(mark, name, None)
         if bound is not None:
-            if whole and sign in "><":  # of whole numbers, > 0 is >= 1
+            if whole and sign in "><":  # for integers, > 0 is >= 1
                 bound, sign = bound + (1 if sign == ">" else -1), f"{sign}="
             yield f"{sign} {bound:g}"
 
@@ -128,12 +128,12 @@ def _hints(part: Callable[..., Any]) -> dict[str, Any]:
     where = part.__init__ if inspect.isclass(part) and not is_dataclass(part) else part
     try:
         return get_type_hints(where, include_extras=True)
-    except (NameError, TypeError):  # a name that stands in no module, as of a notebook's cell
+    except (NameError, TypeError):  # a name that no module defines, as in the cell of a notebook
         return {}
 
 
 def _words(part: Callable[..., Any]) -> dict[str, str]:
-    """By name of an argument or field: its words. Those of a class come before those of its bases."""
+    """Descriptions by name of the argument or field. Those of a class override those of its bases."""
     if not inspect.isclass(part):
         return _words_in(part)
     if not is_dataclass(part):
@@ -147,7 +147,7 @@ def _words(part: Callable[..., Any]) -> dict[str, str]:
 def _words_in(thing: Callable[..., Any]) -> dict[str, str]:
     try:
         source = inspect.getsource(thing)
-    except (OSError, TypeError):  # typed at a prompt, or written in C
+    except (OSError, TypeError):  # entered at a prompt, or written in C
         return {}
     if source[:1].isspace():
         source = f"if True:\n{source}"
@@ -158,18 +158,18 @@ def _words_in(thing: Callable[..., Any]) -> dict[str, str]:
     if isinstance(node, ast.If):
         node = node.body[0]
     lines = source.splitlines()
-    found = {name: _words_at(first, last, lines, comments) for name, first, last in _places(node)}
+    found = {name: _words_at(first, last, lines, comments) for name, first, last in _option_nodes(node)}
     return {name: words for name, words in found.items() if words}
 
 
 def _comments(source: str) -> Iterator[tuple[int, str]]:
-    """(line, words) of every comment that is not for a tool."""
+    """(line number, text) of every comment that is not for a tool."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT and (words := FOR_TOOLS.sub("", token.string).lstrip("#").strip()):
             yield token.start[0], words
 
 
-def _places(node: ast.stmt) -> Iterator[tuple[str, Any, Any]]:
+def _option_nodes(node: ast.stmt) -> Iterator[tuple[str, Any, Any]]:
     """(name, first node, last node) of each keyword-only argument of a function, or field of a class."""
     if isinstance(node, ast.FunctionDef):
         for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
@@ -181,10 +181,10 @@ def _places(node: ast.stmt) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _words_at(first: Any, last: Any, lines: list[str], comments: dict[int, str]) -> str:
-    """The comment behind the last line, else behind the first, else above; "" for what shares a line with others."""
+    """The comment at the end of the last line, else of the first, else above; "" if the line has other code."""
     before = lines[first.lineno - 1].encode()[: first.col_offset].decode()  # columns of `ast` count bytes
-    behind = lines[last.end_lineno - 1].encode()[last.end_col_offset :].decode()
-    if before.strip() or not re.match(r"\s*,?\s*(#|$)", behind):
+    after = lines[last.end_lineno - 1].encode()[last.end_col_offset :].decode()
+    if before.strip() or not re.match(r"\s*,?\s*(#|$)", after):
         return ""
     above: list[str] = []
     line = first.lineno - 1

@@ -1,7 +1,7 @@
-"""A GAN is a sentence of parts: `Recipe`, a frozen value that names them, plain JSON both ways.
+"""`Recipe`: the parts of a GAN and their options, as a frozen value that converts to plain JSON and back.
 
-A recipe is *read* by `resolve`, which binds every part against its constructor's signature, so that a wrong name or
-value is refused before anything is built, and the resolved recipe states every option, also those left at default.
+`Recipe.resolve` binds every part against the signature of its constructor. So a wrong name or value is refused before
+anything is built, and the resolved recipe states every option, also those left at their defaults.
 """
 
 from __future__ import annotations
@@ -11,21 +11,23 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
 
 from mulligan.core import registry
 from mulligan.core.errors import UserError, unknown
 
+Built = TypeVar("Built")
+
 SHAPES = ("cosine", "linear", "late-linear")
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A number that moves from `start` to `end` over `samples` samples (None: the whole budget), then stays.
+    """A number that changes from `start` to `end` over `samples` samples (None: the whole budget), then stays constant.
 
     `late-linear` stays at `start` for the first half of them.
     """
@@ -45,12 +47,12 @@ class Schedule:
 
 
 def _schedule(value: Any) -> Any:
-    """`"cosine(2e-4, 5e-5)"` or `"linear(1, 0, 2e6)"`, as typed on a command line, to its JSON form."""
+    """`"cosine(2e-4, 5e-5)"` or `"linear(1, 0, 2e6)"`, as typed on a command line, in its JSON form."""
     if not isinstance(value, str) or not (m := re.fullmatch(r"\s*([\w-]+)\s*\(([^)]*)\)\s*", value)):
         return value
     if m[1] not in SHAPES:
         raise ValueError(
-            f"no schedule {m[1]!r}; write {' or '.join(f'{shape}(start, end[, samples])' for shape in SHAPES)}"
+            f"unknown schedule {m[1]!r}; write {' or '.join(f'{shape}(start, end[, samples])' for shape in SHAPES)}"
         )
     return dict(zip(("shape", "start", "end", "samples"), (m[1], *m[2].split(",")), strict=False))
 
@@ -59,13 +61,13 @@ Number = Annotated[float | Schedule, BeforeValidator(_schedule)]
 
 
 def value_at(number: float | Schedule, seen: int, budget: int) -> float:
-    """What a number is after `seen` of `budget` samples."""
+    """The value of a number or schedule after `seen` of `budget` samples."""
     return number.at(seen, budget) if isinstance(number, Schedule) else number
 
 
 @dataclass(frozen=True, init=False)
 class Part:
-    """A registered constructor's name and the options given to it: `Part("dcgan", width=64)`."""
+    """The name of a registered constructor, and its options: `Part("dcgan", width=64)`."""
 
     name: str
     options: Mapping[str, Any]
@@ -77,11 +79,11 @@ class Part:
     def with_options(self, **options: Any) -> Part:
         return Part(self.name, **{**self.options, **options})
 
-    def resolve(self, kind: registry.Registry) -> Part:
+    def resolve(self, kind: registry.Registry[Callable[..., Any]]) -> Part:
         return Part(self.name, **kind.bind(self.name, self.options))
 
-    def build(self, kind: registry.Registry, *context: Any) -> Any:
-        """Construct the part; `context` is what its kind is given (see `registry`)."""
+    def build(self, kind: registry.Registry[Callable[..., Built]], *context: Any) -> Built:
+        """Construct the part; `context` holds the positional arguments of its kind (see `registry`)."""
         return kind[self.name](*context, **kind.bind(self.name, self.options))
 
     def as_json(self) -> dict[str, Any]:
@@ -94,19 +96,20 @@ class Part:
                 return value
             case str():
                 return Part(value)
-            case {"name": str(name), **options}:
-                return Part(name, **options)
+            case {"name": str(name)}:
+                return Part(name, **{key: option for key, option in value.items() if key != "name"})
         raise ValueError('a part is a name, or {"name": ..., option: value, ...}')
 
 
-_adapter = functools.cache(TypeAdapter)  # they take longer to make than to use
+# adapters take longer to make than to use
+_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
 
 
 @dataclass(frozen=True, init=False)
 class Term:
-    """Something added to a player's adversarial loss: its weight, how often it is played, and its own options.
+    """A term of a player's loss or turn: its weight, how often it is applied, and its own options.
 
-    A term played every `every` steps is weighted `every` times as much when it is (StyleGAN2, app. B).
+    A term that is applied every `every` steps then has `every` times its weight (StyleGAN2, app. B).
     """
 
     weight: float | Schedule
@@ -151,7 +154,7 @@ class OptimizerPair:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long to play. Several given: whichever is spent first. `converge`: also when the metric stops improving."""
+    """How long to train: until the first of the given limits. `converge`: also until the metric stops improving."""
 
     epochs: float | None = None
     samples: int | None = None
@@ -169,26 +172,26 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A GAN, and how it is trained. Derive one from another with `derived` or `with_set`."""
+    """A GAN and its training. Derive one from another with `derived` or `with_set`."""
 
     name: str
     about: str = ""  # the one idea
     paper: str = ""  # authors, year, title, arXiv id
-    parent: str = ""  # the recipe that it changes a few things of
+    parent: str = ""  # the recipe that it was derived from
     generator: PartField
     discriminator: PartField
     loss: PartField
     optimizer: OptimizerPair
     terms: dict[str, TermField] = field(default_factory=dict)
-    augment: PartField = Part("none")  # what D sees in place of samples
+    augment: PartField = Part("none")  # applied to samples before D sees them
     task: PartField = Part("unconditional")
     ema: Number = 10_000  # half-life of G's moving average, in samples; 0: none
-    ema_clock: Literal["samples", "learning"] = "samples"  # by what half-lives are counted; see docs
+    ema_clock: Literal["samples", "learning"] = "samples"  # the unit in which half-lives are counted; see docs
     batch: int = 64
-    accumulate: int = 1  # micro-batches a batch is split into; memory falls, the result hardly changes
-    d_turns: int = 1  # D's turns for each of G's
-    share_fakes: bool = True  # G's turn reuses D's last fakes: one forward of G saved
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 where the device computes in it
+    accumulate: int = 1  # number of micro-batches of a batch: less memory, almost the same result
+    d_turns: int = 1  # number of D's turns for each turn of G
+    share_fakes: bool = True  # G's turn reuses the last fakes of D's turn, which saves one forward pass of G
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 if the device computes in it natively
     budget: Budget = Budget(epochs=100)
 
     __pydantic_config__ = STRICT
@@ -202,11 +205,11 @@ class Recipe:
 
     @property
     def from_images(self) -> bool:
-        """Whether G is given an image to make its own from."""
+        """Whether G makes images from images."""
         return "image" in registry.tasks.declared(self.task.name).gives
 
     def resolve(self) -> Recipe:
-        """The same recipe with every option stated. Raises UserError for a name or value that no part takes."""
+        """The same recipe with every option stated. Raises UserError for an unknown name or an invalid value."""
         return replace(
             self,
             generator=self.generator.resolve(registry.generators),
@@ -231,7 +234,7 @@ class Recipe:
 
     @staticmethod
     def read(value: Mapping[str, Any], where: str = "recipe") -> Recipe:
-        """A recipe from its JSON form, resolved. Raises UserError, beginning with `where`, for what it cannot hold."""
+        """A recipe from its JSON form, resolved. Raises UserError, which begins with `where`, for invalid JSON."""
         try:
             return _adapter(Recipe).validate_python(value).resolve()
         except ValidationError as error:
@@ -244,9 +247,9 @@ class Recipe:
             raise UserError(f"{where}: {error}") from None
 
     def with_set(self, settings: Mapping[str, Any]) -> Recipe:
-        """Derive by dotted path: `{"generator.width": 128, "loss": "hinge", "terms.r1.weight": 5, "terms.l1": "none"}`.
+        """Change by dotted path: `{"generator.width": 128, "loss": "hinge", "terms.r1.weight": 5, "terms.l1": "none"}`.
 
-        Raises UserError with the nearest valid names when a path leads nowhere.
+        Raises UserError, with the nearest valid names, for an unknown path.
         """
         recipe = self.resolve()
         for path, value in settings.items():
@@ -257,17 +260,17 @@ class Recipe:
 
 
 def derived(parent: Recipe, *, name: str, **changes: Any) -> Recipe:
-    """Another recipe, which says whose it is with what `changes`."""
+    """A recipe that differs from `parent` by `changes`, and names it as its parent."""
     return replace(parent, name=name, parent=parent.name, **changes)
 
 
 def _assign(tree: dict[str, Any], keys: list[str], value: Any, path: str) -> None:
-    """Write `value` at `keys`. Naming another part replaces it whole; a term may be added, or removed by `none`."""
+    """Write `value` at `keys`. The name of a part replaces the whole part; `none` removes a term; others are added."""
     *parents, last = keys
     node, kind = tree, "setting"
     for depth, key in enumerate(parents):
         if key not in node and depth == 1 and keys[0] == "terms":
-            registry.terms[key]  # refuses an unknown term, with the nearest names
+            registry.terms[key]  # raises UserError for an unknown term
             node[key] = {}
         if key not in node:
             raise unknown(kind, key, node)
@@ -286,7 +289,7 @@ def _assign(tree: dict[str, Any], keys: list[str], value: Any, path: str) -> Non
 
 
 def parse_setting(text: str, option: str = "--set", example: str = "generator.width=128") -> tuple[str, Any]:
-    """`part.option=value` as typed: the value is read as JSON where it is JSON, else as a string."""
+    """`part.option=value` as typed: the value is read as JSON if it is valid JSON, else as a string."""
     path, sign, raw = text.partition("=")
     if not sign or not path.strip():
         raise UserError(f"{option} {text!r}: write name=value, for example {option} {example}")
@@ -298,6 +301,6 @@ def parse_setting(text: str, option: str = "--set", example: str = "generator.wi
 
 
 def typed(settings: Mapping[str, Any]) -> str:
-    """Settings as they are typed: what `parse_setting` reads."""
+    """Settings as they are typed on a command line: the inverse of `parse_setting`."""
     words = {path: value if isinstance(value, str) else json.dumps(value) for path, value in settings.items()}
     return " ".join(f"--set {shlex.quote(f'{path}={value}')}" for path, value in words.items())

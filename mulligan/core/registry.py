@@ -1,6 +1,6 @@
-"""Parts by name. A part's keyword-only arguments are its options; the signature is the schema.
+"""Parts by name. The keyword-only arguments of a part are its options; their signature is the schema.
 
-What samples a part takes, and what it has to be told, is declared where it is registered; `refuse` words the refusal.
+A part declares where it is registered which samples it takes and which condition it needs. `refuse` checks this.
 """
 
 from __future__ import annotations
@@ -16,33 +16,44 @@ from mulligan.core.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+    from torch.optim import Optimizer
 
     from mulligan.core.condition import ConditionSpec
+    from mulligan.core.network import Discriminator, Generator
+    from mulligan.core.recipe import Recipe
     from mulligan.core.sample import Sample
+    from mulligan.core.step import Augmentation, Loss, Rule
+    from mulligan.data.dataset import Dataset
+    from mulligan.metrics.features.net import FeatureNet
+    from mulligan.tasks.generation import Task
 
-T = TypeVar("T", bound=Callable[..., Any])
+T_co = TypeVar("T_co", bound=Callable[..., Any], covariant=True)
+Given = TypeVar("Given", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What a part says of itself where it is registered."""
+    """What a part declares where it is registered."""
 
-    kinds: frozenset[str] | None = None  # of samples that it takes, by name; None: any
-    takes: frozenset[str] = frozenset()  # fields of a condition that it understands
-    needs: frozenset[str] = frozenset()  # of these, what it cannot do without
+    kinds: frozenset[str] | None = None  # names of the kinds of samples that it takes; None: any
+    takes: frozenset[str] = frozenset()  # fields of a condition that it accepts
+    needs: frozenset[str] = frozenset()  # of these, the required ones
     gives: frozenset[str] = frozenset()  # what others may ask of it: "maps" or "head" of a feature net
-    recipe: str = ""  # of a task: the recipe that choices start from, where it is not that of the samples
-    reader: str = ""  # of a task: the reader that opens its data, where they are no plain data set
+    recipe: str = ""  # of a task: the recipe that automatic choices start from, if not that of the samples
+    reader: str = ""  # of a task: the reader that opens its data, if they are not a plain data set
     names: tuple[str, ...] = ()  # of a reader: built-in data sets that it opens by name
-    claims: Callable[[Path], bool] | None = None  # of a reader: whether it reads what lies there, asked last one first
+    claims: Callable[[Path], bool] | None = None  # of a reader: whether it reads a path; the last one is asked first
 
 
-class Registry(Generic[T]):
-    """Names to constructors of one kind. What is not keyword-only in a constructor is context, given by the toolkit."""
+class Registry(Generic[T_co]):
+    """Constructors of one kind of part, by name. Their positional arguments are context, which the toolkit passes.
+
+    A `Registry[Callable[..., Loss]]` gives constructors of a `Loss`. The decorator leaves a part's own type as it is.
+    """
 
     def __init__(self, kind: str, plural: str = "") -> None:
         self.kind, self.plural = kind, plural or f"{kind}s"
-        self._parts: dict[str, T] = {}
+        self._parts: dict[str, Any] = {}  # T_co
         self._declared: dict[str, Declared] = {}
 
     def register(
@@ -57,17 +68,17 @@ class Registry(Generic[T]):
         reader: str = "",
         names: Iterable[str] = (),
         claims: Callable[[Path], bool] | None = None,
-    ) -> Callable[[T], T]:
-        """Decorator; the name defaults to the function's, with dashes for underscores. The rest is `Declared`.
+    ) -> Callable[[Given], Given]:
+        """Decorator; the name defaults to the function's, with dashes for underscores. For the rest see `Declared`.
 
-        Raises UserError for a name that is taken: two files may not both register it.
+        Raises UserError for a name that is registered already.
         """
         declared = Declared(
             None if kinds is None else frozenset(kinds), frozenset(takes) | frozenset(needs), frozenset(needs),
             frozenset(gives), recipe, reader, tuple(names), claims,
         )  # fmt: skip
 
-        def add(part: T) -> T:
+        def add(part: Given) -> Given:
             key = name or part.__name__.replace("_", "-")
             if key in self._parts:
                 raise UserError(
@@ -80,11 +91,11 @@ class Registry(Generic[T]):
         return add
 
     def declared(self, name: str) -> Declared:
-        """What a part says of itself. Raises UserError for an unknown name, with the nearest ones."""
+        """The declarations of a part. Raises UserError for an unknown name, with the nearest ones."""
         self[name]
         return self._declared[name]
 
-    def __getitem__(self, name: str) -> T:
+    def __getitem__(self, name: str) -> T_co:
         try:
             return self._parts[name]
         except KeyError:
@@ -94,7 +105,7 @@ class Registry(Generic[T]):
         return iter(sorted(self._parts))
 
     def forget(self, module: str) -> None:
-        """Drop what a module registered, before it is imported again."""
+        """Remove the parts that a module registered, before it is imported again."""
         for name in [name for name, part in self._parts.items() if part.__module__ == module]:
             del self._parts[name], self._declared[name]
 
@@ -106,13 +117,13 @@ class Registry(Generic[T]):
         return name in self._parts
 
     def defaults(self, name: str) -> dict[str, Any]:
-        """Every option of a part with its default; `inspect.Parameter.empty` where one must be given."""
+        """Every option of a part with its default; `inspect.Parameter.empty` for a required option."""
         return {p.name: p.default for p in options_of(self[name])}
 
     def bind(self, name: str, options: Mapping[str, Any], beside: Iterable[str] = ()) -> dict[str, Any]:
-        """All options of a part, given ones checked and converted by their annotation.
+        """All options of a part. Given values are checked, and converted according to their annotations.
 
-        `beside` names what may stand beside the options where they are written, for the error to suggest.
+        `beside` names other keys that may be given next to the options, which the error message suggests too.
         Raises UserError naming the option, the value and the nearest valid names.
         """
         from pydantic import ValidationError
@@ -140,8 +151,8 @@ def options_of(part: Callable[..., Any]) -> list[inspect.Parameter]:
     return [p for p in inspect.signature(part).parameters.values() if p.kind is p.KEYWORD_ONLY]
 
 
-@functools.cache  # adapters take longer to make than to use
-def _types_of(part: Callable[..., Any]) -> dict[str, TypeAdapter]:
+@functools.cache  # adapters are slower to make than to use
+def _types_of(part: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
     from pydantic import BeforeValidator, TypeAdapter
 
     types = get_type_hints(part.__init__ if inspect.isclass(part) else part, include_extras=True)
@@ -150,17 +161,19 @@ def _types_of(part: Callable[..., Any]) -> dict[str, TypeAdapter]:
 
 
 def _listed(value: object) -> object:
-    """`"color,cutout"`, `"1,2,4"` or 3, as typed on a command line, as the several that they are."""
+    """`"color,cutout"`, `"1,2,4"` or 3, as typed on a command line, as a list."""
     if isinstance(value, str):
         return [each.strip() for each in value.split(",")]
     return [value] if isinstance(value, int) else value
 
 
-def refuse(registry: Registry, name: str, sample: Sample, condition: ConditionSpec | None = None) -> None:
-    """Raises UserError where a part does not go with these samples, or with what a generator is told of them.
+def refuse(
+    registry: Registry[Callable[..., Any]], name: str, sample: Sample, condition: ConditionSpec | None = None
+) -> None:
+    """Raises UserError if a part does not take these samples or this condition.
 
-    `condition` is for networks: they must take every field of it, and find those that they need. The line names the
-    part, what is wrong, and the parts of its kind that would do.
+    `condition` is for networks: they must accept every field of it, and it must have every field that they need. The
+    message names the part, the problem, and the parts of its kind that fit.
     """
     here, fields = registry.declared(name), () if condition is None else condition.names
     fitting = [other for other in registry if _fits(registry.declared(other), sample, condition)]
@@ -168,12 +181,12 @@ def refuse(registry: Registry, name: str, sample: Sample, condition: ConditionSp
         return
     if here.kinds is not None and sample.kind not in here.kinds:
         why = f"is for {' and '.join(sorted(here.kinds))} samples, and these are {sample.noun} of {sample}"
-    elif lacking := sorted(here.needs - set(fields)):
-        why = f"needs the condition {lacking[0]!r}, which this task does not give; a task such as inpaint does (--task)"
+    elif missing := sorted(here.needs - set(fields)):
+        why = f"needs the condition {missing[0]!r}, which this task does not give; a task such as inpaint does (--task)"
     else:
-        untaken = next(field for field in fields if field not in here.takes)
-        why = f"does not take the condition {untaken!r} that the task gives"
-    choice = f"valid {registry.plural}: {', '.join(fitting)}" if fitting else f"no {registry.kind} is"
+        extra = next(field for field in fields if field not in here.takes)
+        why = f"does not take the condition {extra!r} that the task gives"
+    choice = f"valid {registry.plural}: {', '.join(fitting)}" if fitting else f"no {registry.kind} fits"
     raise UserError(f"{registry.kind} {name!r} {why}; {choice}")
 
 
@@ -183,23 +196,22 @@ def _fits(declared: Declared, sample: Sample, condition: ConditionSpec | None) -
     return condition is None or declared.needs <= set(condition.names) <= declared.takes
 
 
-# Context (positional) arguments each kind is built with, and what comes out:
-kinds: Registry = Registry("kind of sample", "kinds of samples")  # () -> Sample
-readers: Registry = Registry("reader")  # (spec, Opening) -> Dataset
-generators: Registry = Registry("generator")  # (sample, condition) -> Generator
-discriminators: Registry = Registry("discriminator")  # (sample, condition) -> Discriminator
-losses: Registry = Registry("loss", "losses")  # () -> Loss
-terms: Registry = Registry("term")  # () -> Penalty | Constraint | ViewRule | LatentUpdate
-augmentations: Registry = Registry("augmentation")  # () -> Augmentation
-optimizers: Registry = Registry("optimizer")  # (parameters) -> torch.optim.Optimizer
-tasks: Registry = Registry("task")  # (data) -> Task
-features: Registry = Registry("feature net")  # () -> FeatureNet: float samples -> (N, D)
-measures: Registry = Registry(
-    "group of measures", "groups of measures"
-)  # (judge, extracted, fakes) -> numbers by section of the result
-recipes: Registry = Registry("recipe")  # () -> Recipe
+# The comment of each kind lists its context: the positional arguments of its constructors.
+kinds: Registry[type[Sample]] = Registry("kind of sample", "kinds of samples")  # ()
+readers: Registry[Callable[..., Dataset]] = Registry("reader")  # (spec, Opening)
+generators: Registry[Callable[..., Generator]] = Registry("generator")  # (sample, condition)
+discriminators: Registry[Callable[..., Discriminator]] = Registry("discriminator")  # (sample, condition)
+losses: Registry[Callable[..., Loss]] = Registry("loss", "losses")  # ()
+terms: Registry[Callable[..., Rule]] = Registry("term")  # ()
+augmentations: Registry[Callable[..., Augmentation]] = Registry("augmentation")  # ()
+optimizers: Registry[Callable[..., Optimizer]] = Registry("optimizer")  # (parameters)
+tasks: Registry[Callable[..., Task]] = Registry("task")  # (data)
+features: Registry[Callable[..., FeatureNet]] = Registry("feature net")  # ()
+# (judge, extracted, fakes) -> numbers by section of the result
+measures: Registry[Callable[..., dict[str, dict[str, Any]]]] = Registry("group of measures", "groups of measures")
+recipes: Registry[Callable[..., Recipe]] = Registry("recipe")  # ()
 
-EVERY: tuple[Registry, ...] = (
+EVERY: tuple[Registry[Callable[..., Any]], ...] = (
     recipes, generators, discriminators, losses, terms, augmentations, optimizers, tasks, features, measures, readers,
     kinds,
 )  # fmt: skip

@@ -1,18 +1,18 @@
-"""The run folder: what training leaves behind, and what everything else reads. Torch is not needed to read one.
+"""The run folder: the files that training writes and everything else reads. Reading them does not need torch.
 
     recipe.json      the resolved recipe          samples/000012000.png   fixed noise after 12,000 samples
     run.json         data, seed, budget, machine  checkpoints/            see engine/checkpoint.py
     stats.jsonl      one row per line, see below  tensorboard/            the same numbers as event files
-    summary.json     how it stands or ended       report.html             all of it, self-contained
-    evaluation.json  of `mulligan evaluate`       neighbours.png          fakes nearest to a training sample, beside it
+    summary.json     current state or end         report.html             all of it, self-contained
+    evaluation.json  of `mulligan evaluate`       neighbours.png          fakes and their nearest training samples
     autoencoder.safetensors  of a run on latents
 
-Rows of `stats.jsonl` all have `kind`, `attempt` (how often the run was rewound before), `step`, `samples` (that D has
-seen so far), `lost` (samples seen before, in attempts that were given up) and `seconds` (of training so far):
-`progress` (averages since the last row: `samples_per_second`, `d/...`, `g/...`), `metric` (numbers with their protocol)
-and `event` (`what`: started, resumed, best, noticed, rewound, stopped; `why` in plain words).
+Every row of `stats.jsonl` has `kind`, `attempt` (number of rewinds before it), `step`, `samples` (that D has seen so
+far), `lost` (samples of attempts that were rewound) and `seconds` (of training so far). The kinds are `progress`
+(averages since the last row: `samples_per_second`, `d/...`, `g/...`), `metric` (numbers with their protocol) and
+`event` (`what`: started, resumed, best, noticed, rewound, stopped; `why`: the reason in words).
 
-What an older version wrote is read as `core.formats` has it; what is written is of this one.
+Files of older versions are converted when they are read (`core.formats`). Files are written in the current version.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mulligan.core.formats import FORMAT, upgraded, upgraded_run
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, also after a power cut."""
+    """Write a file atomically: a reader sees the old file or the new one, even after a power failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -39,7 +39,7 @@ def write_whole(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(draft, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say where
+        error.filename = error.filename or str(path)  # the error of a full disk names no file
         raise
     finally:
         draft.unlink(missing_ok=True)
@@ -60,7 +60,7 @@ def read_json(path: Path) -> Any:
 
 
 class RunFolder:
-    """Names and formats of a run's files."""
+    """Paths and formats of a run's files."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -78,24 +78,24 @@ class RunFolder:
     autoencoder = property(lambda self: self.path / "autoencoder.safetensors")
 
     def describe(self) -> dict[str, Any]:
-        """run.json, of any version that is known. Raises UserError where it is missing or of none."""
+        """run.json, converted to the current version. Raises UserError if it is missing or of an unknown version."""
         return upgraded_run(read_json(self.run), str(self.run))
 
     @functools.cached_property
     def version(self) -> int:
-        """The format that the folder's files were written in; that of now where there is none yet."""
+        """The format of the folder's files; the current one if there are none yet."""
         return read_json(self.run).get("format", FORMAT) if self.run.exists() else FORMAT
 
     def read(self, path: Path) -> Any:
-        """A JSON file of the folder, as this version writes it."""
+        """A JSON file of the folder, converted to the current version."""
         return upgraded(read_json(path), self.version)
 
     def sheet(self, samples: int) -> Path:
-        """Where the samples drawn after so many samples of training, lost ones included, are; names sort by age."""
+        """The sheet drawn after `samples` samples of training, lost ones included; names sort by age."""
         return self.samples / f"{samples:09d}.png"
 
     def rows(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
-        """Rows of `stats.jsonl`, oldest first. A last line cut off by a kill is left out."""
+        """Rows of `stats.jsonl`, oldest first. An incomplete last line, from a killed process, is skipped."""
         if not self.stats.exists():
             return
         with self.stats.open() as file:
@@ -115,8 +115,8 @@ class RunFolder:
             raise
 
     def forget_after(self, attempt: int, step: int) -> None:
-        """Drop the rows that a resumed run is about to write again."""
+        """Remove the rows that a resumed run is about to write again."""
         if self.stats.exists():
             here = (attempt, step)
-            kept = [json.dumps(row) + "\n" for row in self.rows() if (row["attempt"], row["step"]) <= here]
-            write_whole(self.stats, "".join(kept).encode())
+            earlier = [json.dumps(row) + "\n" for row in self.rows() if (row["attempt"], row["step"]) <= here]
+            write_whole(self.stats, "".join(earlier).encode())

@@ -1,7 +1,7 @@
-"""What one sample of a data set is: a frozen value that travels with the data, JSON both ways.
+"""What one sample of a data set is: a frozen value that belongs to the data, and converts to JSON and back.
 
-Nobody asks a tensor's rank what it holds. Whoever has to know how samples are stored, looked at or saved asks the
-`Sample` that was fitted to the data; a run folder keeps it, so that samples can be drawn without the data.
+No code infers from the rank of a tensor what it holds. Code that needs to know how samples are stored, displayed or
+saved asks the `Sample` of the data. A run folder stores it, so that samples can be generated without the data.
 
 Legend: N samples, C channels, `*space` the axes that `Sample.axes` names.
 """
@@ -36,12 +36,12 @@ class Sample:
     """
 
     kind: ClassVar[str]  # its name in the registry
-    noun: ClassVar[str] = "samples"  # what many of them are called: "images", "clips", "rows"
+    noun: ClassVar[str] = "samples"  # the plural noun for them: "images", "clips", "rows"
     axes: ClassVar[str] = ""  # names of the axes after the channels: "HW" of an image, "L" of a series, "THW" of a clip
-    features: ClassVar[str] = "plain"  # the feature net that measures it where the data name no better one
-    recipe: ClassVar[str] = "points"  # the recipe that choices start from
+    features: ClassVar[str] = "plain"  # the feature net for metrics, if the data name no other
+    recipe: ClassVar[str] = "dense"  # the recipe that automatic choices start from
     stored: ClassVar[str] = "float32"  # the dtype of records
-    on_sheet: ClassVar[int] = 64  # how many are drawn to look at while training
+    on_sheet: ClassVar[int] = 64  # number of samples on a sheet during training
 
     shape: tuple[int, ...]  # (C, *space) of one sample, as networks see it
 
@@ -50,29 +50,29 @@ class Sample:
         return records.float()
 
     def to_records(self, samples: Tensor) -> Tensor:
-        """What a generator made, (N, *shape) -> records: the inverse of `to_net` on its range."""
+        """Generated samples (N, *shape) -> records: the inverse of `to_net` on its range."""
         return samples.float()
 
     def sheet(self, records: Tensor, columns: int | None = None) -> Image:
-        """Many records as one picture to look at; in so many `columns`, where the kind draws them in rows."""
+        """Many records as one picture; with `columns` columns, if the kind arranges them in rows."""
         raise NotImplementedError
 
     def pictures(self, records: Tensor) -> Tensor | None:
-        """uint8 (N, C, H, W) by which records are compared for near copies; None: only exact copies count."""
+        """uint8 (N, C, H, W) in which near copies of records are found; None: only exact copies count."""
         return None
 
     def as_array(self, records: Tensor) -> np.ndarray:
-        """Records as an .npz file holds them."""
+        """Records as they are stored in an .npz file."""
         return records.cpu().numpy()
 
     def formats(self) -> dict[str, tuple[str, Writer]]:
-        """By suffix, with "" for a folder: what a file of it is, in a few words, and what writes it."""
+        """By suffix, "" for a folder: a short description of such a file, and the function that writes it."""
         return {".png": ("a sheet", self._write_sheet), ".npz": ("an array", self._write_arrays)}
 
     def save(self, out: Path, records: Tensor, labels: Tensor | None = None) -> None:
-        """Write records (N, ...), and class ids (N,) if there are any, in the format that the suffix of `out` names.
+        """Write records (N, ...), and class ids (N,) if there are any, in the format of the suffix of `out`.
 
-        Raises UserError, naming the formats there are, for another suffix.
+        Raises UserError, with the valid formats, for another suffix.
         """
         formats = self.formats()
         suffix = "" if out.is_dir() else out.suffix.lower()
@@ -87,7 +87,7 @@ class Sample:
         write_whole(out, file.getvalue())
 
     def _write_arrays(self, out: Path, records: Tensor, labels: Tensor | None) -> None:
-        arrays = {self.noun: self.as_array(records)}
+        arrays: dict[str, Any] = {self.noun: self.as_array(records)}
         if labels is not None:
             arrays["labels"] = labels.cpu().numpy().astype(np.int64)
         file = io.BytesIO()
@@ -95,22 +95,22 @@ class Sample:
         write_whole(out, file.getvalue())
 
     def as_json(self) -> dict[str, Any]:
-        """`{"name": kind, **fields}`, what `read_sample` reads."""
+        """`{"name": kind, **fields}`: the inverse of `read_sample`."""
         return {"name": self.kind, **asdict(self), "shape": list(self.shape)}
 
     def __str__(self) -> str:
-        """Its size as people write it: `3x64x64`."""
+        """Its shape in readable form: `3x64x64`."""
         return "x".join(map(str, self.shape))
 
 
 def read_sample(value: Mapping[str, Any]) -> Sample:
-    """A sample from its JSON form. Raises UserError for a kind that is not registered, or fields that it has not."""
+    """A sample from its JSON form. Raises UserError for an unknown kind, or for fields that the kind does not have."""
     fields = dict(value)
     name = fields.pop("name")
     return registry.kinds[name](**registry.kinds.bind(name, fields))
 
 
 def refuse_other_kind(what: str, kinds: Collection[str], sample: Sample) -> None:
-    """Raises UserError where `what`, a command or an option, is not for samples of this kind."""
+    """Raises UserError if `what`, a command or an option, is not for samples of this kind."""
     if sample.kind not in kinds:
         raise UserError(f"{what} is for {' and '.join(sorted(kinds))} samples, and these are {sample.noun} of {sample}")

@@ -1,4 +1,4 @@
-"""Randomness as a function of position: what is drawn depends on where a run is, never on how it got there."""
+"""Random numbers as a function of position: they depend on the step of a run, never on how often it was resumed."""
 
 from __future__ import annotations
 

@@ -1,20 +1,21 @@
-"""One player's turn, as losses and terms see it: they read what the step holds and return one number per sample."""
+"""One player's turn, as losses and terms see it: they read a `Step` and return one number per sample."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mulligan.core.batch import Judgement
 from mulligan.core.condition import Condition
+from mulligan.core.network import Discriminator, Generator
 
 Side = Literal["d", "g"]
-View = Callable[[Tensor], Tensor]  # a batch, or its first samples, to what D sees of it: the same each time
+View = Callable[[Tensor], Tensor]  # maps a batch, or its first samples, to what D sees; deterministic
 
 
 def unchanged(x: Tensor) -> Tensor:
@@ -24,9 +25,9 @@ def unchanged(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Loss:
-    """A pair of pure functions of logits of one head; each returns a tensor shaped like its logits.
+    """A pair of pure functions of the logits of one head. Each returns a tensor of the same shape as its logits.
 
-    `d(real, fake)` is D's. `g(fake)` is G's; where `g_sees_real`, it is `g(real, fake)` (relativistic losses).
+    `d(real, fake)` is D's loss. `g(fake)` is G's; with `g_sees_real`, it is `g(real, fake)` (relativistic losses).
     """
 
     d: Callable[[Tensor, Tensor], Tensor]
@@ -35,8 +36,16 @@ class Loss:
 
 
 class Augmentation(Protocol):
-    """What D sees of reals and fakes, with a strength that may adapt; its offset is part of the run's state."""
+    """Changes reals and fakes before D sees them. Its strength may adapt; the offset of it is part of the run's state.
 
+    `changes_views`: whether D sees samples other than those that were loaded and generated. `vary` is applied to
+    training samples when they are loaded.
+    """
+
+    @property
+    def changes_views(self) -> bool: ...
+    @property
+    def vary(self) -> Callable[[Tensor, torch.Generator], Tensor] | None: ...
     def strength(self, offset: float) -> float: ...
     def views(
         self, count: int, strength: float, device: torch.device, *, paired: bool, fresh: Callable[[], Tensor]
@@ -45,12 +54,20 @@ class Augmentation(Protocol):
 
 
 @dataclass(frozen=True)
-class Penalty:
-    """Something added to a player's loss, or to both players': `fn(step) -> (B,)`, unweighted.
+class Rule:
+    """A term: the base of `Penalty`, `Constraint`, `ViewRule` and `LatentUpdate`."""
 
-    It may be (n,), of some samples: the mean counts. `grad_of` names what `fn` differentiates D by, so that only then
-    its gradient is prepared: "real", "fake". `paired`: it compares each of G's samples with the real one of its row.
-    `twice`: it differentiates a gradient of D or G again, which torch.compile cannot do.
+    side: Side | Literal["both"]  # the player in whose turns it is applied
+    fn: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Penalty(Rule):
+    """A term of a player's loss, or of both players' losses: `fn(step) -> (B,)`, unweighted.
+
+    The result may be (n,), for some of the samples: the mean counts. `grad_of` names the inputs by which `fn`
+    differentiates D ("real", "fake"); only these are prepared for it. `paired`: it compares each generated sample with
+    the real one of its row. `twice`: it takes second derivatives of D or G, which torch.compile cannot do.
     """
 
     side: Side | Literal["both"]
@@ -61,18 +78,18 @@ class Penalty:
 
 
 @dataclass(frozen=True)
-class Constraint:
-    """Something done to a player after its optimizer's step: `fn(step, weight)`, for example clipping D's weights."""
+class Constraint(Rule):
+    """An action on a player after its optimizer step: `fn(step, weight)`, for example to clip D's weights."""
 
     side: Side
     fn: Callable[[Step, float], None]
 
 
 @dataclass(frozen=True)
-class ViewRule:
-    """Something between G and D: samples go through it last on their way to D, gradients first on their way back.
+class ViewRule(Rule):
+    """A function between G and D. It is the last one that samples pass on their way to D, the first for gradients back.
 
-    `fn(step, weight)` gives the views of reals and of fakes, each of which must treat a sample alike every time.
+    `fn(step, weight)` returns the views of reals and of fakes; each must give the same result at every call.
     """
 
     side: Side | Literal["both"]
@@ -80,32 +97,29 @@ class ViewRule:
 
 
 @dataclass(frozen=True)
-class LatentUpdate:
-    """Something done to noise before G makes samples of it: `fn(G, D, z, cond, weight) -> z`, before a player's turn.
+class LatentUpdate(Rule):
+    """A change of the noise before G makes samples from it: `fn(G, D, z, cond, weight) -> z`, before a player's turn.
 
-    Where z still depends on the player, as by a gradient of D with its graph, the player's loss reaches it that way
-    too. Where the players share fakes, G plays what was found for D, as it is: D has moved on in between.
+    If z depends on the player, for example through a gradient of D with its graph, the player's loss is differentiated
+    through it too. If the players share fakes, G uses the z of D's turn unchanged, although D was updated in between.
     """
 
     side: Side | Literal["both"]
-    fn: Callable[[nn.Module, nn.Module, Tensor, Condition, float], Tensor]
-
-
-Rule = Penalty | Constraint | ViewRule | LatentUpdate
+    fn: Callable[[Generator, Discriminator, Tensor, Condition, float], Tensor]
 
 
 class Step:
-    """What one turn holds. D runs only on what somebody asks for, and only once, so loss and penalties share a forward.
+    """The data of one turn. D runs only when its output is needed, and only once: loss and penalties share the result.
 
-    In D's turn `fake` is cut off from G, and D's parameters learn; in G's turn it is the other way round. Where G draws
-    in stages, `real` and `fake` hold them all, coarse to fine, one after the other on the channels.
+    In D's turn `fake` is detached from G, and D's parameters learn; in G's turn it is the other way round. If G draws
+    in stages, `real` and `fake` hold all stages, coarse to fine, concatenated on the channel axis.
     """
 
     def __init__(
         self,
         side: Side,
-        G: nn.Module,
-        D: nn.Module | Callable[..., Judgement],
+        G: Generator,
+        D: Discriminator,
         z: Tensor,
         cond: Condition,
         real: Tensor,
@@ -120,19 +134,19 @@ class Step:
         self.z, self.cond = z, cond
         self.z_drawn = z if z_drawn is None else z_drawn  # z as it was before any latent update
         self.real, self.fake = real, fake  # (B, C, *space) both
-        self.view_real, self.view_fake = view_real, view_fake  # augmentation: what D sees of each
-        self.memory = {} if memory is None else memory  # what terms keep from step to step; part of the checkpoint
+        self.view_real, self.view_fake = view_real, view_fake  # what D sees of each, such as augmented samples
+        self.memory = {} if memory is None else memory  # the state of terms between steps; part of the checkpoint
 
     def add_views(self, views: tuple[View, View]) -> None:
-        """From now on D sees what it would have seen, through these views of reals and of fakes as well."""
+        """Apply these views of reals and of fakes after the current ones, from now on."""
         real, fake = self.view_real, self.view_fake
         self.view_real, self.view_fake = lambda x: views[0](real(x)), lambda x: views[1](fake(x))
 
     def with_discriminator(self, D: Callable[..., Judgement], side: Side) -> Step:
-        """The same samples, seen the same way, in the turn of `side` with another D."""
+        """The same samples and views, in the turn of `side` with another D, which is only called."""
         return Step(
-            side, self.G, D, self.z, self.cond, self.real, self.fake, self.view_real, self.view_fake,
-            memory=self.memory, z_drawn=self.z_drawn, loss=self.loss,
+            side, self.G, cast(Discriminator, D), self.z, self.cond, self.real, self.fake, self.view_real,
+            self.view_fake, memory=self.memory, z_drawn=self.z_drawn, loss=self.loss,
         )  # fmt: skip
 
     def adversarial(self) -> Tensor:
@@ -147,7 +161,7 @@ class Step:
         return torch.stack([each.flatten(1).mean(1) if each.ndim > 1 else each for each in per_head]).sum(0)
 
     def discriminate(self, x: Tensor, view: View, cond: Condition | None = None) -> Judgement:
-        """D's judgement of a view of `x`, with this step's first conditions or others; logits in float32 always."""
+        """D's judgement of a view of `x`, with the first conditions of this step or others; logits are float32."""
         judged = self.D(view(x), self.cond.take(slice(len(x))) if cond is None else cond)
         return judged._replace(logits=[head.float() for head in judged.logits])
 

@@ -1,7 +1,7 @@
 """Several processes that train one game together, each on its share of every batch.
 
-Each has a copy of both networks, with equal weights at first. They stay equal, since every process takes the same step:
-by the mean of all gradients.
+Each has a copy of both networks, with equal weights at first. They stay equal, since every process takes the same step,
+along the mean of all gradients.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Value = TypeVar("Value")
 
 
 class Team:
-    """One process alone. Teams of several inherit from it; all of them must make the same calls in the same order."""
+    """A single process. Teams of several inherit from it; all their processes make the same calls in the same order."""
 
     rank: int = 0  # which process this is, from 0
     size: int = 1  # how many there are
@@ -25,11 +25,11 @@ class Team:
         """Replace each tensor, in place, by its mean over all processes."""
 
     def agree(self, value: Value) -> Value:
-        """The value, JSON throughout, that rank 0 passed: what only one process can know, such as the time."""
+        """The value (JSON) that rank 0 passed. For values that may differ between processes, such as the time."""
         return value
 
 
 @functools.cache
 def alone() -> Team:
-    """The team of this process and no other."""
+    """The team of this process only."""
     return Team()

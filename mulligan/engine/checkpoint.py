@@ -94,7 +94,7 @@ def step_files(folder: Path) -> list[Path]:
 
 def read_last(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest whole step checkpoint (None if there is none), and why newer ones were passed over."""
-    passed_over = []
+    passed_over: list[str] = []
     for path in reversed(step_files(folder)):
         try:
             return read(path), passed_over

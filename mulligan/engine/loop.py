@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mulligan.core.batch import Batch
 from mulligan.core.errors import UserError
+from mulligan.core.network import Discriminator, Generator
 from mulligan.core.recipe import Schedule, value_at
 from mulligan.core.seeding import seed_step
 from mulligan.core.step import Augmentation, Loss
@@ -35,9 +36,9 @@ class HeldoutBatches(Protocol):
 class Game:
     """What is played: the players, the rules and the data. Nothing in it changes but the weights."""
 
-    g: Player
-    d: Player
-    ema: MovingAverage
+    g: Player[Generator]
+    d: Player[Discriminator]
+    ema: MovingAverage[Generator]
     ema_half_life: float | Schedule
     ema_clock: Callable[[int, int], float]  # (samples seen, budget) -> how much a sample counts for the average
     loss: Loss
@@ -205,7 +206,9 @@ def tensors_of(game: Game) -> dict[str, Tensor]:
 
 def saved_state(game: Game, state: State) -> dict[str, Any]:
     """All the rest of a game, as JSON, for a checkpoint."""
-    scalers = {player.side: player.scaler.state_dict() for player in (game.g, game.d) if player.scaler.is_enabled()}
+    scalers: dict[str, dict[str, Any]] = {
+        player.side: player.scaler.state_dict() for player in (game.g, game.d) if player.scaler.is_enabled()
+    }
     return dataclasses.asdict(dataclasses.replace(state, scalers=scalers))
 
 

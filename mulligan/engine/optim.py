@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -15,6 +15,10 @@ from mulligan.core.recipe import Number, Part, value_at
 from mulligan.core.registry import optimizers
 
 Parameters = Iterable[nn.Parameter]
+if TYPE_CHECKING:
+    Scheduled = float  # what a constructor is called with; `ScheduledOptimizer` changes it later
+else:
+    Scheduled = Number  # what a recipe may give: also a schedule
 
 
 def _betas(beta1: float, beta2: float) -> tuple[float, float]:
@@ -34,7 +38,7 @@ def _clipped(optimizer: torch.optim.Optimizer, clip: float) -> torch.optim.Optim
 
 
 def _before_steps(
-    optimizer: torch.optim.Optimizer, what: Callable[..., None], **options: Number
+    optimizer: torch.optim.Optimizer, what: Callable[..., None], **options: float
 ) -> torch.optim.Optimizer:
     """The optimizer, calling `what` before every step, with `options` in its groups, where schedules set them."""
     for group in optimizer.param_groups:
@@ -54,18 +58,19 @@ def _clip(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         )  # norm 1 of what is not negative: the sum
         usual = (squares / (1 - group["betas"][1] ** states[0]["step"])).sqrt()
         most = torch.where(usual > 0, group["clip"] * usual, math.inf)  # after gradients of 0 only, nothing is clipped
-        clip_grads_with_norm_(known, most, get_total_norm([p.grad for p in known]))
+        # a tensor does as well as the number that torch's annotation names, and is not waited for
+        clip_grads_with_norm_(known, most, get_total_norm([p.grad for p in known]))  # type: ignore[arg-type]
 
 
 @optimizers.register()
 def adam(
     parameters: Parameters,
     *,
-    lr: Number = 2e-4,  # step size
-    beta1: Number = 0.0,  # momentum; GANs with a zero-centred penalty do best without
-    beta2: Number = 0.99,  # decay of the squared gradient's average
+    lr: Scheduled = 2e-4,  # step size
+    beta1: Scheduled = 0.0,  # momentum; GANs with a zero-centred penalty do best without
+    beta2: Scheduled = 0.99,  # decay of the squared gradient's average
     eps: float = 1e-8,  # added to the root of that average, against division by 0
-    clip: Number = 0.0,  # the norm of all gradients together is clipped to so many times its recent one; 0: never
+    clip: Scheduled = 0.0,  # the norm of all gradients together is clipped to so many times its recent one; 0: never
 ) -> torch.optim.Optimizer:
     """Adam (Kingma, Ba 2014, arXiv 1412.6980), fused: one kernel for all parameters, on CPU too."""
     return _clipped(torch.optim.Adam(parameters, lr=lr, betas=_betas(beta1, beta2), eps=eps, fused=True), clip)
@@ -75,11 +80,11 @@ def adam(
 def adam_by_norm(
     parameters: Parameters,
     *,
-    lr: Number = 2e-4,  # step size
-    beta1: Number = 0.0,  # momentum
-    beta2: Number = 0.99,  # decay of the squared gradient's average
+    lr: Scheduled = 2e-4,  # step size
+    beta1: Scheduled = 0.0,  # momentum
+    beta2: Scheduled = 0.99,  # decay of the squared gradient's average
     eps: float = 1e-8,  # added to the root of that average, against division by 0
-    norm: Number = 1.0,  # the norm of all gradients together is clipped to this
+    norm: Scheduled = 1.0,  # the norm of all gradients together is clipped to this
 ) -> torch.optim.Optimizer:
     """Adam of gradients whose norm is clipped (Pascanu 2013, arXiv 1211.5063, algorithm 1).
 
@@ -100,11 +105,11 @@ def _clip_norm(optimizer: torch.optim.Optimizer, *_: Any) -> None:
 def adamw(
     parameters: Parameters,
     *,
-    lr: Number = 1e-4,  # step size
-    beta1: Number = 0.0,  # momentum
-    beta2: Number = 0.9,  # decay of the squared gradient's average
+    lr: Scheduled = 1e-4,  # step size
+    beta1: Scheduled = 0.0,  # momentum
+    beta2: Scheduled = 0.9,  # decay of the squared gradient's average
     eps: float = 1e-8,  # added to the root of that average, against division by 0
-    weight_decay: Number = 0.01,  # decoupled from the gradient, in units of lr
+    weight_decay: Scheduled = 0.01,  # decoupled from the gradient, in units of lr
 ) -> torch.optim.Optimizer:
     """AdamW (Loshchilov, Hutter 2017, arXiv 1711.05101)."""
     return torch.optim.AdamW(
@@ -116,8 +121,8 @@ def adamw(
 def rmsprop(
     parameters: Parameters,
     *,
-    lr: Number = 5e-5,  # step size
-    alpha: Number = 0.99,  # decay of the squared gradient's average
+    lr: Scheduled = 5e-5,  # step size
+    alpha: Scheduled = 0.99,  # decay of the squared gradient's average
     eps: float = 1e-8,  # added to the root of that average, against division by 0
 ) -> torch.optim.Optimizer:
     """RMSprop (Hinton 2012), the optimizer of the original WGAN."""
@@ -128,8 +133,8 @@ def rmsprop(
 def sgd(
     parameters: Parameters,
     *,
-    lr: Number = 0.01,  # step size
-    momentum: Number = 0.0,  # of the gradient, per step
+    lr: Scheduled = 0.01,  # step size
+    momentum: Scheduled = 0.0,  # of the gradient, per step
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent."""
     return torch.optim.SGD(parameters, lr=lr, momentum=momentum)

@@ -34,7 +34,8 @@ def noise_at(seed: int, index: int, z_shape: Sequence[int], truncation: float = 
 def class_at(seed: int, index: int, frequencies: np.ndarray) -> int:
     """The class of one sample, drawn by the training set's class frequencies."""
     uniform = torch.rand((), generator=torch.Generator().manual_seed(mix("class", seed, index)), dtype=torch.float64)
-    return int(min(np.searchsorted(np.cumsum(frequencies), uniform.item(), side="right"), len(frequencies) - 1))
+    found = int(np.searchsorted(np.cumsum(frequencies), uniform.item(), side="right"))
+    return min(found, len(frequencies) - 1)
 
 
 def nothing(start: int, count: int) -> Condition:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mulligan.core.batch import Batch, staged
 from mulligan.core.errors import UserError
-from mulligan.core.network import Generator
+from mulligan.core.network import Discriminator, Generator
 from mulligan.core.recipe import Schedule, Term, value_at
 from mulligan.core.step import (
     Augmentation,
@@ -31,6 +31,7 @@ from mulligan.core.team import Team, alone
 from mulligan.engine.optim import ScheduledOptimizer
 from mulligan.engine.signals import gradient_norm, spread, wins
 
+Net = TypeVar("Net", bound=nn.Module)
 Report = dict[str, Tensor]  # every number a turn produced: one per sample (B,), or one for the turn (1,) or (0,)
 
 
@@ -48,11 +49,11 @@ class MicroBatch:
 
 
 @dataclass
-class Player:
+class Player(Generic[Net]):
     """A network, its optimizer, and its rules beside the adversarial loss."""
 
     side: Side
-    net: nn.Module
+    net: Net
     scheduled: ScheduledOptimizer
     rules: Mapping[str, tuple[Term, Rule]] = field(default_factory=dict)
     memory: dict[str, Tensor] = field(default_factory=dict)  # what its terms keep from step to step
@@ -84,7 +85,13 @@ class Round:
 
 
 def turn(
-    player: Player, opponent: Player, batches: Sequence[MicroBatch], now: Round, *, index: int, share: bool = False
+    player: Player[Any],
+    opponent: Player[Any],
+    batches: Sequence[MicroBatch],
+    now: Round,
+    *,
+    index: int,
+    share: bool = False,
 ) -> Report:
     """Play one turn: every micro-batch forward and backward, then one step of the player's optimizer.
 
@@ -131,9 +138,9 @@ def turn(
 
 
 def _step(
-    player: Player,
+    player: Player[Any],
     G: Generator,
-    D: nn.Module,
+    D: Discriminator,
     each: MicroBatch,
     now: Round,
     *,
@@ -168,13 +175,13 @@ def _step(
         len(real), now.strength, real.device, paired=now.loss.g_sees_real,
         fresh=lambda: G(torch.randn_like(each.z), cond)[:, -channels:],
     )  # fmt: skip
+    view_real, view_fake = (_of_each_stage(view, G.stage_count) for view in views)
     differentiated = {which for _, rule in player.due(Penalty, index).values() for which in rule.grad_of}
     step = Step(
         player.side, G, D, z, cond,
         real.requires_grad_() if "real" in differentiated else real,
         fake.requires_grad_() if "fake" in differentiated else fake,
-        *(_of_each_stage(view, G.stage_count) for view in views),
-        memory=player.memory, z_drawn=each.z, loss=now.loss,
+        view_real, view_fake, memory=player.memory, z_drawn=each.z, loss=now.loss,
     )  # fmt: skip
     for term, rule in player.due(ViewRule, index).values():
         step.add_views(rule.fn(step, now.value(term.weight)))

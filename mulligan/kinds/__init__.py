@@ -1,1 +1,1 @@
-"""Kinds of samples: how each is stored, seen by networks, looked at and saved."""
+"""Kinds of samples: how each is stored, passed to networks, displayed and saved."""

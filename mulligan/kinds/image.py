@@ -1,4 +1,4 @@
-"""Images: uint8 (N, C, H, W) as records, [-1, 1] to networks; grids, folders of PNG and arrays as files."""
+"""Images: records are uint8 (N, C, H, W), networks see [-1, 1]; saved as grids, folders of PNG files and arrays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mulligan.kinds.pictures import as_array, as_image, grid
 @kinds.register("image")
 @dataclass(frozen=True, kw_only=True)
 class ImageSample(Sample):
-    """A picture of 1, 3 or 4 channels; or a latent of one, which has other channels and no records of its own."""
+    """An image of 1, 3 or 4 channels; or a latent of one, with other channels and without records of its own."""
 
     kind: ClassVar[str] = "image"
     noun: ClassVar[str] = "images"
@@ -42,26 +42,26 @@ class ImageSample(Sample):
         return to_uint8(samples)
 
     def sheet(self, records: Tensor, columns: int | None = None) -> Image.Image:
-        """A grid, near square unless `columns` says otherwise."""
+        """A grid, nearly square unless `columns` is given."""
         return grid(records, columns)
 
     def pictures(self, records: Tensor) -> Tensor:
         return records
 
     def as_array(self, records: Tensor) -> np.ndarray:
-        """Channels last, as other programs have it: uint8 (N, H, W, C)."""
+        """Channels last, as in other programs: uint8 (N, H, W, C)."""
         return as_array(records)
 
     def formats(self) -> dict[str, tuple[str, Writer]]:
         return {**super().formats(), "": ("a folder of PNG, by class in sub-folders", self._write_folder)}
 
     def _write_folder(self, out: Path, records: Tensor, labels: Tensor | None) -> None:
-        """000000.png, 000001.png, ... with transparency kept; by class in sub-folders whose names sort as the ids do.
+        """000000.png, 000001.png, ... with transparency; by class in sub-folders whose names sort as the class ids do.
 
-        The folder has to be new or empty: what is in one is never touched. It is there whole or not at all.
+        The folder must be new or empty: existing files are never changed. It is written completely or not at all.
         """
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"{out}: is there already and not an empty folder; choose another name, or remove it")
+            raise UserError(f"{out}: exists and is not an empty folder; choose another name, or remove it")
         ids = None if labels is None else labels.tolist()
         digits = len(str(max(ids, default=0))) if ids else 0
         draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
@@ -72,7 +72,7 @@ class ImageSample(Sample):
                 folder.mkdir(exist_ok=True)
                 as_image(array).save(folder / f"{index:06d}.png")
             if out.exists():
-                out.rmdir()  # empty; Windows renames onto nothing that exists
+                out.rmdir()  # empty; Windows cannot rename onto an existing folder
             draft.rename(out)
         finally:
             shutil.rmtree(draft, ignore_errors=True)

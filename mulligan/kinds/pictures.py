@@ -11,9 +11,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-CELL = 64  # pixels to which small images are enlarged,
-SHEET = 2048  # if the whole grid does not become wider or higher than this
-GUTTER, NEUTRAL = 1, 128  # pixels between images; their grey
+CELL = 64  # pixels to which small images are enlarged
+SHEET = 2048  # the largest width and height of a grid of enlarged images, in pixels
+GUTTER, NEUTRAL = 1, 128  # pixels between images, and their grey level
 CHECKS, LIGHT, DARK = 8, 235, 205  # pixels of a check, and its greys, under transparent images
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -27,7 +27,7 @@ def grid(images: Tensor, columns: int | None = None, scale: int | None = None) -
     """All of `images`, uint8 (N, C, H, W) with N >= 1 and C 1, 3 or 4, as one picture, row by row.
 
     It is nearly square unless `columns` is given. Small images are enlarged by an integer factor, `scale`, so that
-    every pixel stays a square. Transparent parts are on a checkerboard.
+    every pixel stays a square. Transparent parts show a checkerboard.
     """
     assert images.dtype == torch.uint8 and len(images) and images.shape[1] in MODES, (images.dtype, images.shape)
     array = as_array(images)
@@ -44,7 +44,7 @@ def grid(images: Tensor, columns: int | None = None, scale: int | None = None) -
     return as_image(np.pad(sheet, ((0, GUTTER), (0, GUTTER), (0, 0)), constant_values=NEUTRAL))
 
 
-LETTER = 14  # pixels high, of captions
+LETTER = 14  # height of captions in pixels
 
 
 def captioned(sheet: Image.Image, down: Sequence[str], across: Sequence[str]) -> Image.Image:
@@ -65,7 +65,7 @@ PLOT, EDGE, DOT = 512, 1.25, 40  # pixels of a side; the coordinate at the edge;
 
 
 def plot(points: Tensor) -> Image.Image:
-    """Points (N, 2) in the plane, darker where there are more; those beyond the edge are drawn on it."""
+    """Points (N, 2) in the plane, darker where there are more; points beyond the edge are drawn on it."""
     pixel = ((points.float().cpu().clamp(-EDGE, EDGE) / EDGE + 1) / 2 * (PLOT - 3)).long() + 1  # x to the right, y up
     hits = torch.zeros(PLOT, PLOT)
     for dx in (-1, 0, 1):

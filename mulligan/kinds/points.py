@@ -1,4 +1,4 @@
-"""Points in a plane: float32 (N, 2), as records and to networks alike; plots as files."""
+"""Points in a plane: float32 (N, 2), both as records and for networks; saved as plots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mulligan.kinds.pictures import plot
 @kinds.register("points")
 @dataclass(frozen=True, kw_only=True)
 class PointSample(Sample):
-    """Two coordinates, in [-1, 1] as a rule."""
+    """Two coordinates, usually in [-1, 1]."""
 
     kind: ClassVar[str] = "points"
     noun: ClassVar[str] = "points"

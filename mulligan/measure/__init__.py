@@ -1,1 +1,1 @@
-"""Numbers for samples of any making: a judge, what it is shown, and what is made of what it saw."""
+"""Metrics for samples from any source: the judge, its input, and the evaluation of its results."""

@@ -1,4 +1,4 @@
-"""Numbers for fakes from anywhere, against the real samples of a data set, with all that they depend on."""
+"""Metrics of fakes from any source, against the real samples of a data set, with the protocol that they depend on."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from mulligan.metrics.intervals import Z, estimates, wilson
 from mulligan.metrics.pictures import likeness, sliced_wasserstein, variety
 from mulligan.metrics.unbiased import LEAST, fid_infinity, gaussian_distance, inception_score, two_sample_test
 
-MOST_PICTURES = 2_000  # a side, of which patches are cut: 200 MB in colour
-COPIES, CHANCE = 0.03, 1e-3  # share of fakes, and p of the copying test, from which they are said to copy
-STEPS = 400  # of a classifier's training
+MOST_PICTURES = 2_000  # real ones, and as many fakes, from which patches are cut: 200 MB in colour
+COPIES, CHANCE = 0.03, 1e-3  # limits of the share of fakes, and of p of the copying test, to report copying
+STEPS = 400  # of the training of a classifier
 USUAL = ("quality", "unbiased", "pictures", "copying")  # not usefulness, which trains two classifiers
-PAIRS = 24  # of a fake and the training image next to it, to be looked at
+PAIRS = 24  # pairs of a fake and its nearest training image, for display
 
 
 def judged(
@@ -46,22 +46,22 @@ def judged(
 ) -> dict[str, Any]:
     """Fakes measured against real images: {"metrics": ..., "says": [...], "notes": [...], "protocol": ...}, all JSON.
 
-    Of fakes that come by the classes of the data also {"classes": {name: {"coverage": ..., "accuracy": ..., "fid":
-    ...}}}, and their means among the metrics; of all that have one, {"intervals": {name: [low, high]}}, of 95 %.
+    Fakes with the classes of the data also give {"classes": {name: {"coverage": ..., "accuracy": ..., "fid": ...}}},
+    and the means of these among the metrics. {"intervals": {name: [low, high]}} has 95 % intervals of some metrics.
 
     Args:
-        groups: of `registry.measures`; what cannot be measured of these samples is left out, and a note says why.
-        features: a feature net; "auto" is what suits the data.
+        groups: of `registry.measures`; what cannot be measured for these samples is left out, and a note says why.
+        features: a feature net; "auto": the default for the data.
         split: the real samples, "heldout" or "train".
-        samples: how many fakes; by default as many as real ones, or as many as there are.
-        seed: of fakes that are made on demand.
+        samples: the number of fakes; by default as many as real ones, or all that there are.
+        seed: of fakes that are generated on demand.
         progress: called with the number of samples, real and fake, whose features are computed so far.
 
     Raises:
-        UserError: samples of another shape on the two sides, more of them than there are, too few for anything.
+        UserError: fakes and real samples of different shapes, more fakes requested than there are, too few of them.
     """
     for name in groups:
-        measures[name]  # refuses an unknown one, with the nearest names
+        measures[name]  # raises UserError for an unknown name
     refuse_fakes(fakes, data, samples)
     judge = Judge(data, features, device, split=split, num_fake=samples, seed=seed, progress=progress)
     count = fewest([fakes], judge)
@@ -85,22 +85,20 @@ def judged(
 
 
 def sentences(metrics: dict[str, float], noun: str = "samples") -> list[str]:
-    """What the numbers mean, for readers who do not see them every day."""
+    """What the numbers mean, for readers who are not used to them."""
     found = []
     if "copied" in metrics:
-        near = (
-            f"{metrics['copied']:.1%} of them are nearer to a training sample than all but 1 % of held-out {noun} are"
-        )
+        near = f"{metrics['copied']:.1%} of them are closer to a training sample than 99 % of held-out {noun} are"
         copies = metrics["copied"] > COPIES and metrics["copying_p"] < CHANCE
         found.append(f"They copy training {noun}: {near}." if copies else f"No sign of copying: {near}.")
     if "cas" in metrics:
         found.append(
-            f"A classifier that was trained on them alone is right on {metrics['cas']:.1%} of held-out {noun}; trained "
-            f"on as many real ones, on {metrics['cas_of_real']:.1%}."
+            f"A classifier that was trained only on them classifies {metrics['cas']:.1%} of held-out {noun} correctly; "
+            f"one that was trained on as many real ones, {metrics['cas_of_real']:.1%}."
         )
     if "told_apart" in metrics:
-        right = f"{metrics['told_apart']:.0%} of cases; 50 % is guessing"
-        found.append(f"A linear classifier tells them from real {noun} in {right}.")
+        share = f"{metrics['told_apart']:.0%} of cases; 50 % is chance"
+        found.append(f"A linear classifier distinguishes them from real {noun} in {share}.")
     return found
 
 
@@ -109,7 +107,7 @@ Found = dict[str, dict[str, Any]]
 
 @measures.register("quality")
 def quality(judge: Judge, extracted: Extracted, fakes: Fakes) -> Found:
-    """Distance, fidelity and diversity with intervals, where there are images enough for them; and by class."""
+    """Distance, fidelity and diversity, by class too; with intervals if there are enough samples."""
     k = judge.protocol.k
     found: Found = {"metrics": {}}
     if min(len(judge.real), len(extracted.features)) < 2 * JACKKNIFED:
@@ -128,7 +126,7 @@ def quality(judge: Judge, extracted: Extracted, fakes: Fakes) -> Found:
 
 @measures.register("unbiased")
 def without_bias(judge: Judge, extracted: Extracted, fakes: Fakes) -> Found:
-    """Distances that more images do not lower, and whether a classifier tells fakes from reals."""
+    """Distances that do not fall with more samples, and whether a classifier distinguishes fakes from real samples."""
     right, p = two_sample_test(judge.real, extracted.features)
     distance = gaussian_distance(judge.real, extracted.features)
     metrics = {"gaussian": distance, "told_apart": right, "told_apart_p": p}
@@ -142,7 +140,7 @@ def without_bias(judge: Judge, extracted: Extracted, fakes: Fakes) -> Found:
 
 @measures.register("pictures", kinds={"image"})
 def of_pictures(judge: Judge, extracted: Extracted, fakes: Fakes) -> Found:
-    """What needs no features, of at most `MOST_PICTURES` a side: as much of it as images of this size allow."""
+    """Metrics of pixels and patches that need no features. Some of them need images of a certain size."""
     assert extracted.records is not None
     real = judge.records(MOST_PICTURES)
     fake = extracted.records[: len(real)]
@@ -155,10 +153,11 @@ def of_pictures(judge: Judge, extracted: Extracted, fakes: Fakes) -> Found:
 
 @measures.register("copying")
 def memorisation(judge: Judge, extracted: Extracted, fakes: Fakes) -> Found:
-    """Whether fakes are copies of training images, told by held-out ones; and the closest pairs, by index."""
+    """Whether fakes are copies of training samples, compared with held-out ones; and the closest pairs, by index."""
     if judge.protocol.split != "heldout":
         raise UserError(
-            "copying is told by held-out images: leave --split out; where there are too few to hold any out, add some"
+            "copying is measured with held-out samples: leave --split out; if the data are too few to hold any out, "
+            "add some"
         )
     trained_on = fakes.trained_on or judge.data
     rows, _ = real_indices(trained_on, "train", MOST)
@@ -186,7 +185,7 @@ def memorisation(judge: Judge, extracted: Extracted, fakes: Fakes) -> Found:
 
 
 def _copied_share(sample: Sample, records: Tensor, known: Tensor) -> float:
-    """The share of records of which there is a copy among those that are known: a near one of what has pictures."""
+    """The share of records with a copy among the known ones: near copies if the kind has pictures, else exact ones."""
     pictures, of_known = sample.pictures(records), sample.pictures(known)
     if pictures is not None and of_known is not None:
         return len(image_duplicates(pictures, of_known)) / len(records)
@@ -195,16 +194,16 @@ def _copied_share(sample: Sample, records: Tensor, known: Tensor) -> float:
 
 @measures.register("usefulness", kinds={"image"})
 def usefulness(judge: Judge, extracted: Extracted, fakes: Fakes) -> Found:
-    """Classification accuracy score (Ravuri and Vinyals 2019, arXiv 1905.10887), and the same the other way round.
+    """Classification accuracy score (Ravuri and Vinyals 2019, arXiv 1905.10887), also in the reverse direction.
 
-    `cas`: right of the real images, of a small classifier that learnt from as many fakes as there are images to train
-    on; `cas_of_real`: of one that learnt from those; `cas_reversed`: what that one has right of the fakes.
+    `cas`: the accuracy, on real images, of a small classifier trained on as many fakes as there are training images;
+    `cas_of_real`: of one trained on the training images; `cas_reversed`: the accuracy of the latter on the fakes.
     """
     data = judge.data
     if not fakes.classes or fakes.classes != list(data.classes):
-        raise UserError("a classifier learns from pictures of the classes of the data, and these are told none of them")
+        raise UserError("a classifier needs samples with the classes of the data, and these do not have them")
     if judge.protocol.split != "heldout":
-        raise UserError("it is told by held-out images; leave --split out, or give more data")
+        raise UserError("it is measured with held-out images; leave --split out, or give more data")
     count = min(len(data.train), MOST, *([] if fakes.count is None else [fakes.count]))
     blocks = list(fakes.draw(count, judge.protocol.seed))
     made, ids = torch.cat([images for images, _ in blocks]), torch.cat([cond["class"] for _, cond in blocks])
@@ -236,12 +235,12 @@ def usefulness(judge: Judge, extracted: Extracted, fakes: Fakes) -> Found:
 
 
 def fewest(fakes: Sequence[Fakes], judge: Judge) -> int:
-    """As many fakes of each as the judge wants, or as all of them have."""
+    """The number of fakes of each: what the judge asks for, or what the smallest has."""
     return min([judge.protocol.num_fake, *(each.count for each in fakes if each.count is not None)])
 
 
 def refuse_fakes(fakes: Fakes, data: Dataset, samples: int | None) -> None:
-    """Raises UserError for what cannot be measured against the data, before anything is computed."""
+    """Raises UserError for fakes that cannot be measured against the data, before anything is computed."""
     if samples is not None and fakes.count is not None and samples > fakes.count:
         raise UserError(f"--samples {samples}: {fakes.name} holds {fakes.count:,} {fakes.sample.noun}")
     if fakes.sample != data.sample:
@@ -252,7 +251,7 @@ def refuse_fakes(fakes: Fakes, data: Dataset, samples: int | None) -> None:
 
 
 def of_classes(judge: Judge, extracted: Extracted, names: list[str]) -> tuple[dict[str, Any], dict[str, float]]:
-    """Numbers by class, and their means over the classes where they are known."""
+    """Metrics by class, and their means over the classes for which they are known."""
     assert judge.classes is not None and extracted.classes is not None
     found = by_class(judge.real, judge.classes, extracted.features, extracted.classes, k=judge.protocol.k)
     means = {}
@@ -263,7 +262,7 @@ def of_classes(judge: Judge, extracted: Extracted, names: list[str]) -> tuple[di
 
 
 def notes_on(fakes: Fakes, data: Dataset) -> list[str]:
-    """What a reader of the numbers had better know."""
+    """Notes that help to interpret the numbers."""
     if fakes.fingerprint == data.fingerprint:
-        return [f"{fakes.name} is the data set itself: these numbers say what copying it would score"]
+        return [f"{fakes.name} is the data set itself: these are the numbers of a perfect copy"]
     return []

@@ -1,4 +1,4 @@
-"""What is judged: samples of a run, or files that come from anywhere, be it another toolkit or a camera."""
+"""The samples to evaluate: of a run, or files from any source, such as another toolkit."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from mulligan.core.sample import Sample
 from mulligan.data import Dataset
 
 BLOCK = 500  # samples read at once
-Blocks = Iterator[tuple[Tensor, Condition]]  # records (b, ...), and what was told of them
+Blocks = Iterator[tuple[Tensor, Condition]]  # records (b, ...), and their condition
 
 
 @dataclass(frozen=True)
 class Fakes:
-    """Samples by blocks, as `draw(how many, seed)` gives them."""
+    """Samples in blocks, which `draw(number, seed)` returns."""
 
     name: str
     sample: Sample
-    classes: list[str]  # [] where they have none
-    count: int | None  # how many there are; None: as many as one asks for
+    classes: list[str]  # [] if they have none
+    count: int | None  # how many there are; None: any number
     draw: Callable[[int, int], Blocks]
-    fingerprint: str = ""  # of data; "" where they are made on demand
-    trained_on: Dataset | None = None  # by whoever made them, where that is known
-    task: str = ""  # where they are made from held-out samples
-    similarity: Callable[[], dict[str, float]] = dict  # numbers of those drawn so far against what they were to be
+    fingerprint: str = ""  # of data; "" if they are generated on demand
+    trained_on: Dataset | None = None  # the data that their model was trained on, if known
+    task: str = ""  # of pairs, if they are made from held-out samples
+    similarity: Callable[[], dict[str, float]] = dict  # metrics of those drawn so far against their targets
 
 
 def data_as_fakes(data: Dataset) -> Fakes:
-    """All samples of a data set, held out or not; of fewer than there are, evenly spread ones, whatever the seed."""
+    """All samples of a data set, held-out or not. If fewer are drawn, they are evenly spaced, whatever the seed."""
 
     def draw(count: int, seed: int) -> Blocks:
         chosen = np.linspace(0, data.count - 1, count).astype(np.int64)

@@ -1,4 +1,4 @@
-"""The feature net that is asked for; one that learns from the data is trained before it is handed out."""
+"""The feature net of an evaluation. A net that learns from the data is trained first, or loaded from the cache."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from mulligan.data.cache import cache_root, ensure
 from mulligan.metrics.features.net import FeatureNet
 from mulligan.metrics.features.own import OwnNet
 
-FORMAT = 1  # of trained nets; another number has them trained anew
+FORMAT = 1  # of trained nets; with another number they are trained again
 BATCH = 64
 VIEWS = ("shift", "scale", "slide", "brightness", "contrast", "saturation", "cutout")  # how two views differ
 WEIGHTS = "net.safetensors"
 
 
 def feature_net(features: str | Part, data: Dataset, device: torch.device | str = "cpu") -> tuple[Part, FeatureNet]:
-    """The part that `features` names, and its net; `auto` is what suits the data.
+    """The part that `features` names, and its net; "auto": the default for the data.
 
     Raises UserError for a net that does not take samples of this kind.
     """
@@ -39,7 +39,7 @@ def feature_net(features: str | Part, data: Dataset, device: torch.device | str 
 
 
 def trained(net: OwnNet, data: Dataset, device: torch.device | str) -> OwnNet:
-    """The net, trained on the data's training images, now or once before."""
+    """The net, trained on the data's training images, now or earlier."""
     by_class = len(data.classes) > 1
     net.build(data.shape, len(data.classes) if by_class else 0)
     key = hashlib.blake2b(repr((FORMAT, data.fingerprint, net.steps, net.seed)).encode(), digest_size=12).hexdigest()
@@ -61,7 +61,7 @@ def trained(net: OwnNet, data: Dataset, device: torch.device | str) -> OwnNet:
 
 
 def _batches(data: Dataset, seed: int, by_class: bool) -> Callable[[int], tuple[Tensor, Tensor]]:
-    """Batches of training images and their classes; or two views of each."""
+    """Batches of training images and their classes, or of two views of each image."""
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
         rows = data.train[endless_order(len(data.train), seed, step * BATCH, BATCH)]

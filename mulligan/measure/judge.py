@@ -1,4 +1,4 @@
-"""Samples of a generator measured against held-out ones, always by the same protocol."""
+"""Measures samples of a generator against held-out ones, always with the same protocol."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from mulligan.metrics.distances import METRICS, measure
 from mulligan.metrics.feature_cache import FeatureCache
 from mulligan.metrics.protocol import Protocol, extract
 
-TRACKED = "kid"  # the metric that says how good samples are; smaller is better
-MOST = 10_000  # samples on each side at most
-MOST_IN_TRAINING = 1_000  # while training, where an evaluation must not take longer than what it evaluates
+TRACKED = "kid"  # the metric of the quality of samples; lower is better
+MOST = 10_000  # the most samples, of the real ones and of the fakes
+MOST_IN_TRAINING = 1_000  # during training, where an evaluation must be short against the steps between two of them
 
 
 class Extracted(NamedTuple):
-    """What is known of fakes once the judge has had them."""
+    """The features of fakes, and what else was collected with them."""
 
     features: Tensor  # (N, D)
-    classes: Tensor | None  # (N,) that they were told
-    records: Tensor | None  # (N, ...), where they were kept
-    modes: dict[str, float]  # what the data count of them
+    classes: Tensor | None  # (N,) that they are conditioned on
+    records: Tensor | None  # (N, ...), if requested
+    modes: dict[str, float]  # numbers about the modes of the data
 
 
 class Judge:
-    """A feature net, the features of the real samples, and a count of fakes to compare with them."""
+    """A feature net, the features of the real samples, and the number of fakes to compare with them."""
 
     def __init__(
         self,
@@ -61,13 +61,13 @@ class Judge:
         self.paired = "image" in condition and condition.paired
         similarity = ("psnr", "perceptual", "perceptual_se") if self.paired else ()
         modes = data.modes.names if data.modes else ()
-        self.names = (*METRICS, "kid_se", *modes, *similarity)  # of what it measures
-        # KID asks whether samples are of the kind; where it is known what each was to be, that is the better question
+        self.names = (*METRICS, "kid_se", *modes, *similarity)  # of its metrics
+        # KID compares distributions; if the target of each sample is known, the distance to it is the better metric
         self.tracked = "perceptual" if self.paired and self.net.has_maps else TRACKED
         indices, split = real_indices(data, split, most)
         self.indices = indices
         self.real = self.features_of(data, indices)
-        self.classes = data.label_of(indices)  # of the reals, (N,) int64; None where there are none
+        self.classes = data.label_of(indices)  # of the real samples, (N,) int64; None without labels
         self.protocol = Protocol(
             features=part.name,
             features_stamp=self.net.stamp,
@@ -84,15 +84,15 @@ class Judge:
         )
 
     def reference(self, heldout: Callable) -> PairedReference:
-        """Held-out images as conditions, compared by this judge's net if that is what is tracked."""
+        """Held-out images as conditions. Results are compared with this judge's net if that metric is tracked."""
         return PairedReference(heldout, self.condition.paired, self.net if self.tracked == "perceptual" else None)
 
     def measure(
         self, G: nn.Module, conditions: Conditions, reference: PairedReference | None = None
     ) -> dict[str, float]:
-        """Metrics of samples of G, always the same ones; also the modes they are at, of data that have such.
+        """Metrics of samples of G, always from the same noise; with numbers about modes, if the data have modes.
 
-        Where G makes images from held-out ones, `reference` gives those, and what is made of pairs is compared too.
+        If G makes images from held-out images, `reference` gives those, and compares the results for pairs.
         """
         protocol = self.protocol
         blocks = draw(
@@ -104,7 +104,7 @@ class Judge:
         return measure(self.real, extracted.features, k=protocol.k) | extracted.modes | similarity
 
     def features_of(self, data: Dataset, indices: np.ndarray) -> Tensor:
-        """(N, D), of samples of any data set of the same shape."""
+        """(N, D), for samples of any data set of the same shape."""
         return self._features(map(data.records, np.array_split(indices, -(-len(indices) // BLOCK))))
 
     def _features(self, blocks: Iterable[Tensor]) -> Tensor:
@@ -115,11 +115,11 @@ class Judge:
         return extract(self.net, blocks, self.device, to_net=self.data.sample.to_net, cache=self.cache, progress=count)
 
     def records(self, most: int) -> Tensor:
-        """Of the real samples, so many at most."""
+        """The records of the first real samples, at most `most`."""
         return self.data.records(self.indices[:most])
 
     def extract(self, blocks: Blocks, *, keep: bool = False) -> Extracted:
-        """What there is to know of fakes; `keep` their records too, which for large ones takes memory."""
+        """The features of fakes, their classes and modes; with `keep` also their records, which need memory."""
         classes: list[Tensor] = []
         saved: list[Tensor] = []
         keep = keep or self.data.modes is not None
@@ -139,7 +139,7 @@ class Judge:
 
 
 def real_indices(data: Dataset, split: str, most: int) -> tuple[np.ndarray, str]:
-    """Indices of a split, at most `most`, evenly spread. Data too small to hold any out is judged by what it has."""
+    """Indices of a split, at most `most`, evenly spaced. If too few samples are held out, those of "train"."""
     splits = {"heldout": data.heldout, "train": data.train}
     if split not in splits:
         raise UserError(f"--split {split}: valid: {', '.join(splits)}")

@@ -1,4 +1,4 @@
-"""Images made from held-out images, beside what they were to be."""
+"""Images made from held-out images, compared with their targets."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mulligan.metrics.pictures import perceptual_distance, psnr
 
 
 class PairedReference:
-    """Held-out images as conditions of `sampling.draw`; what is made of them is compared with the real ones.
+    """Held-out images as conditions of `sampling.draw`; results are compared with the real images.
 
-    `heldout(count, start)` gives them. `paired`: a real image goes with each, so there is something to compare with.
-    `net`: a feature net with maps, by which pairs are compared as well, on the device of the batches.
+    `heldout(count, start)` returns them. `paired`: each has a real image to compare the result with. `net`: a feature
+    net with maps, on the device of the batches, with which results are compared too.
     """
 
     def __init__(
@@ -29,12 +29,12 @@ class PairedReference:
         self.distances: list[Tensor] = []
 
     def conditions(self, start: int, count: int) -> Condition:
-        """What the generator is told of samples `start` to `start + count`."""
+        """The condition of samples `start` to `start + count`."""
         self.real, cond = self.heldout(count, start)
         return cond
 
     def compared(self, blocks: Blocks) -> Blocks:
-        """The blocks as they come, each compared on its way."""
+        """The same blocks; each is compared as it passes through."""
         for made, cond in blocks:
             if self.paired:
                 real = to_uint8(self.real[: len(made)])
@@ -43,7 +43,7 @@ class PairedReference:
             yield made, cond
 
     def similarity(self) -> dict[str, float]:
-        """Of pairs: means over all images that went by, of the perceptual distance with its standard error."""
+        """For pairs: means over all images compared so far, and the standard error of the perceptual distance."""
         found = {"psnr": torch.cat(self.decibels).mean().item()} if self.paired else {}
         if self.distances:
             distances = torch.cat(self.distances)

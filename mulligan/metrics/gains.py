@@ -20,7 +20,7 @@ class Gain(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        return "helps" if self.low > 0 else "harms" if self.high < 0 else "no difference that could be told"
+        return "helps" if self.low > 0 else "harms" if self.high < 0 else "no significant difference"
 
 
 def gain(ours: np.ndarray, theirs: np.ndarray, comparisons: int = 1) -> Gain:

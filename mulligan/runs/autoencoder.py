@@ -1,4 +1,4 @@
-"""The frozen autoencoder of a run on latents: trained on the data or read from a folder, and kept with the run."""
+"""The frozen autoencoder of a run on latents: trained on the data or loaded from a folder, and saved with the run."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from mulligan.models.coder import RATE, Codec, Coder, halvings_for, learnt, read
 from mulligan.models.decoded import Autoencoder
 
 OWN = "self"
-FORMAT = 1  # of learnt ones; another number has them learnt anew
+FORMAT = 1  # of trained autoencoders; with another number they are trained again
 STEPS, BATCH = 600, 16
 JUDGED = 16  # pictures that the PSNR is measured on
-RATES = (RATE, RATE / 4)  # of learning: what nothing came of is learnt again, more slowly
-LEAST = 0.5  # of the differences between pictures: an error from which it has learnt nothing
-CROP = 64  # side of what it learns from of larger pictures: what it does is the same everywhere
+RATES = (RATE, RATE / 4)  # learning rates: if training fails with the first, it is repeated with the second
+LEAST = 0.5  # share of the variance between pictures: with an error above it, training has failed
+CROP = 64  # side of the crops of larger pictures that it is trained on: it works alike at every position
 WEIGHTS = "autoencoder.safetensors"
 
 Progress = Callable[[int, int], None]
@@ -44,7 +44,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Latents:
-    """An autoencoder, and a data set as it encodes it."""
+    """An autoencoder, and a data set that it has encoded."""
 
     autoencoder: Autoencoder
     pictures: Dataset
@@ -53,18 +53,18 @@ class Latents:
 
     @property
     def data(self) -> Dataset:
-        """What the game is played with."""
+        """The data set of latents, which the game is trained on."""
         return self.encoded.data
 
     @property
     def factor(self) -> int:
-        """By how much pictures are larger than latents, along a side."""
+        """How many times larger pictures are than latents, along a side."""
         return self.autoencoder.codec.factor
 
     @functools.cached_property
     @torch.inference_mode()
     def decibels(self) -> float:
-        """PSNR of pictures after encoding and decoding, clipped as in training: the mean over a few held-out ones."""
+        """PSNR of pictures after encoding and decoding, clipped as in training: the mean over some held-out ones."""
         pictures = self.pictures
         rows = pictures.heldout[:JUDGED] if len(pictures.heldout) else pictures.train[:JUDGED]
         latents = self.data.records(rows).to(self.autoencoder.middle.device)
@@ -72,8 +72,8 @@ class Latents:
 
     def __str__(self) -> str:
         clipped = f"{self.encoded.clipped:.2%} of their numbers are clipped"
-        again = f"decoded pictures have a PSNR of {self.decibels:.1f} dB"
-        return f"autoencoder {self.autoencoder.codec.describe}: latents {_x(self.data.shape)}, {clipped}, {again}"
+        decoded = f"decoded pictures have a PSNR of {self.decibels:.1f} dB"
+        return f"autoencoder {self.autoencoder.codec.describe}: latents {_x(self.data.shape)}, {clipped}, {decoded}"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -87,9 +87,9 @@ class Latents:
 
 @contextmanager
 def in_pictures(factor: int) -> Iterator[None]:
-    """Within, what a network says of sizes, which it knows as those of latents, becomes advice about pictures.
+    """Within this context, advice of a network about the size of latents becomes advice about the size of pictures.
 
-    `factor`: by how much these are larger; 1, where networks see pictures.
+    `factor`: how many times larger pictures are; 1 if networks see pictures.
     """
     try:
         yield
@@ -112,21 +112,22 @@ def latents_of(
     progress: Progress,
     say: Callable[[str], None] = lambda text: None,
 ) -> Latents:
-    """The data behind the autoencoder that `spec` names, "self" or a folder; learnt and encoded where it has to be.
+    """The data as latents of the autoencoder that `spec` names: "self" or a folder.
 
-    `saved`: the file that a run has it in, which is read if it is there. `fits` is asked about latents of a
-    shape before anything takes long, and raises UserError where they are of no use. `progress` is told images done and
-    of how many, `say` what takes long.
+    The autoencoder is trained and the data are encoded if that was not done before. `saved`: the file in which a run
+    has its autoencoder; it is read if it exists. `fits` is called with the shape of latents before any slow work, and
+    raises UserError if they cannot be used. `progress` is called with the number of images done and of all images,
+    `say` with a message before slow work.
 
-    Raises UserError for data that are no pictures, or of a size or channels that it does not take.
+    Raises UserError for data that are not images, or whose size or channels the autoencoder does not take.
     """
     refuse_other_kind("--autoencoder", {"image"}, data.sample)
-    there = read_saved(saved, spec, device) if saved and saved.exists() else None
-    codec = there.codec if there else codec_for(spec, data.shape)
+    loaded = read_saved(saved, spec, device) if saved and saved.exists() else None
+    codec = loaded.codec if loaded else codec_for(spec, data.shape)
     shape = latent_shape(codec, spec, data.shape)
     with in_pictures(codec.factor):
         fits(shape)
-    if spec == OWN and not there:
+    if spec == OWN and not loaded:
         codec = own(data, device, progress, say)
     codec = codec.to(device).eval().requires_grad_(False)
     stamp = stamp_of(codec)
@@ -136,20 +137,20 @@ def latents_of(
         return codec.encode(to_float(images.to(device))).float().cpu()
 
     encoded = open_latents(data, encode, shape, stamp, progress=progress)
-    if there:
-        encoded = encoded.scaled_as(there.middle.flatten().cpu(), there.unit.flatten().cpu())
-    autoencoder = there or Autoencoder(codec, encoded.middle, encoded.unit).to(device)
+    if loaded:
+        encoded = encoded.scaled_as(loaded.middle.flatten().cpu(), loaded.unit.flatten().cpu())
+    autoencoder = loaded or Autoencoder(codec, encoded.middle, encoded.unit).to(device)
     return Latents(autoencoder, data, encoded, stamp)
 
 
 def codec_for(spec: str, shape: tuple[int, int, int]) -> Codec:
-    """By name or folder. "self" as it is before it learns, which is enough to know what it makes of pictures' sizes."""
+    """A codec by name or folder. "self" is untrained here, which is enough to know the size of its latents."""
     channels, height, width = shape
     return Coder(channels, halvings_for(height, width)) if spec == OWN else read_folder(Path(spec))
 
 
 def own(data: Dataset, device: torch.device, progress: Progress, say: Callable[[str], None]) -> Coder:
-    """The one that has learnt the data's training images, now or once before. Images alone decide what it becomes."""
+    """The autoencoder trained on the data's training images, now or earlier. It depends on nothing but the images."""
     inputs, height, width = data.shape
     halvings = halvings_for(height, width)
     key = hashlib.blake2b(repr((FORMAT, data.fingerprint, STEPS, RATES)).encode(), digest_size=12).hexdigest()
@@ -173,18 +174,18 @@ def own(data: Dataset, device: torch.device, progress: Progress, say: Callable[[
         return net.eval().requires_grad_(False)
 
     def write(draft: Path) -> None:
-        say(f"autoencoder self: learns from {len(data.train):,} images, once, in about a minute")
-        seen = batch(STEPS).to(device)
+        say(f"autoencoder self: is trained on {len(data.train):,} images, once, in about a minute")
+        images = batch(STEPS).to(device)
         for rate in RATES:
             net = learnt(inputs, halvings, batch, steps=STEPS, rate=rate, device=device)
             with torch.inference_mode():
-                error = (net.decode(net.encode(seen)) - seen).square().mean()
-            if error < LEAST * seen.var(0).mean():
+                error = (net.decode(net.encode(images)) - images).square().mean()
+            if error < LEAST * images.var(0).mean():
                 break
         else:
             raise UserError(
-                f"{data.name}: --autoencoder self has not learnt to bring these pictures back; leave it out, or name "
-                "the folder of another"
+                f"{data.name}: --autoencoder self has not learnt to reconstruct these pictures; leave it out, or give "
+                "the folder of another autoencoder"
             )
         save_file(_weights(net), draft / WEIGHTS)
 
@@ -196,7 +197,7 @@ def _weights(net: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def latent_shape(codec: Codec, spec: str, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Of pictures of `shape`. Raises UserError for what the codec does not take."""
+    """The shape of latents of pictures of `shape`. Raises UserError if the codec does not take such pictures."""
     channels, *sides = shape
     if channels != codec.inputs:
         raise UserError(
@@ -212,7 +213,7 @@ def latent_shape(codec: Codec, spec: str, shape: tuple[int, int, int]) -> tuple[
 
 
 def save_with_run(path: Path, spec: str, made: Latents) -> None:
-    """Write what a run needs of it: the weights of a learnt one, and only where to find those of another; the scale."""
+    """Write what a run needs to load it: the scale, and the weights if it was trained here; otherwise its folder."""
     codec, autoencoder = made.autoencoder.codec, made.autoencoder
     tensors = {"middle": autoencoder.middle.flatten().cpu(), "unit": autoencoder.unit.flatten().cpu()}
     facts = {"format": FORMAT, "of": spec, "stamp": made.stamp}
@@ -223,7 +224,7 @@ def save_with_run(path: Path, spec: str, made: Latents) -> None:
 
 
 def read_saved(path: Path, spec: str, device: torch.device) -> Autoencoder:
-    """What `save_with_run` wrote. Raises UserError, naming the file, where it is not whole or the codec has changed."""
+    """Load what `save_with_run` wrote. Raises UserError, with the file, if it is damaged or the codec has changed."""
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {}).get("facts", "{}"))
@@ -237,7 +238,7 @@ def read_saved(path: Path, spec: str, device: torch.device) -> Autoencoder:
     except UserError:
         raise
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
-        why = "no such file" if not path.exists() else f"not a whole autoencoder ({error})"
+        why = "no such file" if not path.exists() else f"not a valid autoencoder ({error})"
         raise UserError(f"{path}: {why}; the run cannot make pictures without it") from None
     if stamp_of(codec) != facts["stamp"]:
         raise UserError(f"{spec}: its weights have changed since the run of {path.parent} began")

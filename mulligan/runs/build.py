@@ -1,4 +1,4 @@
-"""From a recipe, which is data, to a game that can be played."""
+"""Builds a game, which can be trained, from a recipe, which is data."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from mulligan.runs.parts import load_parts
 
 
 def recipe_named(recipe: str | Path | Recipe | None, settings: Mapping[str, Any] | None = None) -> Recipe:
-    """A recipe by name, by JSON file, or as it is; with `settings` applied, resolved.
+    """A recipe by name or JSON file, or a Recipe; with `settings` applied, resolved.
 
-    A task that it has already, and that is only named, stays as it is: `--recipe cut --task style` is `cut`.
+    To name the task that it has already does not reset the task's options: `--recipe cut --task style` is `cut`.
     """
     load_parts()
     match recipe:
@@ -46,17 +46,17 @@ def recipe_named(recipe: str | Path | Recipe | None, settings: Mapping[str, Any]
         case path if Path(path).suffix == ".json":
             found = Recipe.read(read_json(Path(path)), where=str(path))
         case name:
-            found = registry.recipes[str(name)]()  # refuses, with the nearest names
+            found = registry.recipes[str(name)]()  # raises UserError with the nearest names
     return found.with_set({path: v for path, v in (settings or {}).items() if (path, v) != ("task", found.task.name)})
 
 
 def build_networks(
     recipe: Recipe, sample: Sample, condition: ConditionSpec, setting: DeviceSetting
 ) -> tuple[Generator, Discriminator]:
-    """G and D with their initial weights, a function of the recipe's parts and torch's seed.
+    """G and D with their initial weights, which depend on the recipe's parts and on torch's seed.
 
-    Where the condition has a side, each is two networks, one for each. Raises UserError for networks that do not take
-    these samples or this condition.
+    If the condition has a side, each consists of two networks, one for each side. Raises UserError for networks that
+    do not take these samples or this condition.
     """
     parts = (recipe.generator, registry.generators), (recipe.discriminator, registry.discriminators)
     one_way = condition.without("side")
@@ -67,7 +67,7 @@ def build_networks(
         G, D = TwoWayGenerator(each[0]), TwoWayDiscriminator(each[1])
     else:
         G, D = (part.build(kind, sample, condition) for part, kind in parts)
-    # the layout that oneDNN and cuDNN compute in, so that nothing is reordered on the way
+    # the memory layout that oneDNN and cuDNN use, so that they do not reorder tensors
     layout = setting.memory_format(sample.axes)
     return G.to(setting.device, memory_format=layout), D.to(setting.device, memory_format=layout)
 
@@ -77,7 +77,7 @@ def build_rules(terms: Mapping[str, Term]) -> dict[str, tuple[Term, Rule]]:
 
 
 def build_game(recipe: Recipe, data: Dataset, *, seed: int, setting: DeviceSetting, attempt: int = 0) -> Game:
-    """Everything the loop plays with, at the beginning of an attempt."""
+    """The game at the beginning of an attempt: everything that the training loop needs."""
     setting.make_repeatable()
     torch.manual_seed(mix("weights", seed, attempt))
     for part, kind in ((recipe.task, registry.tasks), (recipe.augment, registry.augmentations)):
@@ -127,8 +127,8 @@ def build_game(recipe: Recipe, data: Dataset, *, seed: int, setting: DeviceSetti
 def _refuse_mismatch(
     recipe: Recipe, condition: ConditionSpec, changes_views: bool, rules: Mapping[str, tuple[Term, Rule]]
 ) -> None:
-    """Raises UserError for parts that do not go with a condition that is an image."""
-    if "image" in condition and condition.paired and changes_views:  # else D sees samples alone
+    """Raises UserError for parts that do not work with an image as the condition."""
+    if "image" in condition and condition.paired and changes_views:  # otherwise D sees samples only
         raise UserError(
             f"augment={recipe.augment.name} would change images but not the condition image that G was given; set "
             "augment=none, or jitter"
@@ -136,8 +136,8 @@ def _refuse_mismatch(
     paired = [name for name, (_, rule) in rules.items() if isinstance(rule, Penalty) and rule.paired]
     if not condition.paired and paired:
         raise UserError(
-            f"task={recipe.task.name}: the term {paired[0]} compares what G makes with the real image of its row, "
-            f"and without pairs there is none; set terms.{paired[0]}=none, or leave --recipe out"
+            f"task={recipe.task.name}: the term {paired[0]} compares each generated image with the real image of its "
+            f"pair, and this task has no pairs; set terms.{paired[0]}=none, or leave --recipe out"
         )
 
 

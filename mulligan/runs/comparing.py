@@ -1,4 +1,4 @@
-"""Runs and data by their names: one evaluated, several compared."""
+"""Evaluates a run or data set by its name, or compares several."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def evaluate(
     device: str = "auto",
     quiet: bool = True,
 ) -> dict[str, Any]:
-    """Measure `what`, a run folder or images of any making, against the real images of `data` (`evaluation.judged`).
+    """Measure `what`, a run folder or images from any source, against the real images of `data` (`evaluation.judged`).
 
-    Of a run it is kept in its folder, as evaluation.json, neighbours.png and a section of the report.
+    The result for a run is saved in its folder: evaluation.json, neighbours.png and a section of the report.
 
     Args:
-        data: by default, of a run, the data set it was trained on.
-        features: "auto": the net made for the data, else `self`.
-        read: options of the reader, on both sides: {"size": 64}.
-        groups: of `registry.measures`; "usefulness" only where it is asked for, since it trains classifiers.
-        which: of a run, the "best" or the "last" checkpoint.
+        data: real images; by default the data set that a run was trained on.
+        features: a feature net; "auto": the net made for the data, else `self`.
+        read: options of the reader, for both data sets: {"size": 64}.
+        groups: of `registry.measures`; "usefulness" only on request, since it trains classifiers.
+        which: the checkpoint of a run, "best" or "last".
 
     Raises:
-        UserError: images without a data set to measure them against, and what `judged` refuses.
+        UserError: images without `data` to measure them against, and the errors of `judged`.
     """
     load_parts()
     (fakes,), real = _opened([what], data, read, which, device)
@@ -62,14 +62,14 @@ def evaluate(
             device=pick_device(device), progress=line.update,
         )  # fmt: skip
     if fakes.trained_on is not None:
-        _keep(RunFolder(what), found, fakes, fakes.trained_on)
+        _save(RunFolder(what), found, fakes, fakes.trained_on)
     return found
 
 
-def _keep(run: RunFolder, found: dict[str, Any], fakes: Fakes, trained_on: Dataset) -> None:
-    """Write it into the run folder, with a picture of the closest pairs, and the report anew."""
+def _save(run: RunFolder, found: dict[str, Any], fakes: Fakes, trained_on: Dataset) -> None:
+    """Save the result in the run folder, with a picture of the closest pairs, and write a new report."""
     write_json(run.evaluation, found)
-    run.neighbours.unlink(missing_ok=True)  # of another evaluation
+    run.neighbours.unlink(missing_ok=True)  # of an earlier evaluation
     if pairs := found.get("closest"):
         made = torch.cat([block for block, _ in fakes.draw(max(pairs["fakes"]) + 1, found["protocol"]["seed"])])
         both = torch.stack([made[pairs["fakes"]], trained_on.records(pairs["train"])], 1).flatten(0, 1)
@@ -90,15 +90,15 @@ def compare(
     device: str = "auto",
     quiet: bool = True,
 ) -> dict[str, Any]:
-    """Several against the same real images: {"models": {...}, "best": name, "differences": {...}, "protocol": {...}}.
+    """Several models against the same real images: {"models": ..., "best": name, "differences": ..., "protocol": ...}.
 
-    `best` is the one of least KID. Every other one's `differences` from it say of each number by how much it is above
-    the best's, with an interval of 95 %, and whether that is "better", "worse" or "no significant difference".
-    Arguments and errors are those of `evaluate`; all models get as many samples as the one that has the fewest.
+    `best` is the model with the lowest KID. `differences` has for every other model each of its metrics minus that of
+    the best model, with a 95 % interval and a verdict: "better", "worse" or "no significant difference". Arguments and
+    errors are those of `evaluate`. All models get as many samples as the model that has the fewest.
     """
     load_parts()
     if len(set(map(str, whats))) < max(2, len(whats)):
-        raise UserError("compare takes two or more, none of them twice: runs, folders, zips or .npz files")
+        raise UserError("compare takes two or more different models or data sets: runs, folders, zips or .npz files")
     fakes, real = _opened(whats, data, read, which, device)
     for each in fakes:
         refuse_fakes(each, real, samples)
@@ -132,15 +132,15 @@ def compare(
 
 
 def best_features(features: str, data: Dataset) -> str:
-    """Of `auto`: what was made for the data, or else what learns from them, which notices more than `random` does.
+    """Resolve "auto": the net made for the data, or else `self`, which learns from them and detects more than `random`.
 
-    docs/measured.md, the ladder of damage. Training tracks its metric by `random`, which costs nothing.
+    See docs/measured.md, the ladder of damage. Training tracks its metric with `random`, which needs no training.
     """
     return "self" if features == "auto" and data.features == "random" else features
 
 
 def verdict(metric: str, difference: Estimate) -> str:
-    """In a word."""
+    """What a difference from the best model means."""
     if difference.low <= 0 <= difference.high:
         return "no significant difference"
     return "better" if (difference.value < 0) == (metric in LOWER_IS_BETTER) else "worse"
@@ -149,7 +149,7 @@ def verdict(metric: str, difference: Estimate) -> str:
 def _opened(
     whats: Sequence[str | Path], data: str | Path | None, read: Mapping[str, Any] | None, which: str, device: str
 ) -> tuple[list[Fakes], Dataset]:
-    """What is to be judged, and the real images: those named, or those that the first run was trained on."""
+    """The models or data sets to measure, and the real images: `data`, or those that the first run was trained on."""
     real = None if data is None else open_data(data, **(read or {}))
     fakes = []
     for what in whats:
@@ -159,7 +159,7 @@ def _opened(
             real = real or run.open_data()
         elif data is None:
             raise UserError(
-                f"{what}: is no run folder, it has no run.json; to measure images, say --data with real ones"
+                f"{what}: is not a run folder, it has no run.json; to measure images, give real ones with --data"
             )
         else:
             fakes.append(data_as_fakes(open_data(what, **(read or {}))))

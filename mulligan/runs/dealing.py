@@ -1,4 +1,4 @@
-"""Batches of a data set, as a task has them: float samples and what the generator is told, on the device."""
+"""Batches of a data set for a task: float samples and their condition, on the device."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from mulligan.core.seeding import mix
 from mulligan.data import Dataset
 from mulligan.tasks.generation import Task
 
-Vary = Callable[[Tensor, torch.Generator], Tensor]  # (B, *shape) and an rng of its device -> the same, varied
+Vary = Callable[[Tensor, torch.Generator], Tensor]  # (B, *shape), rng of its device -> varied samples
 
 
 class Dealer:
-    """Batches by position: the same position gives the same batch, so that nothing has to be remembered.
+    """Batches by position: the same position gives the same batch, so that there is no state to save.
 
-    Training samples go through `vary` first, together with the fields of the condition that lie along them. Held-out
-    ones are always the same, corrupted in the same way, so that evaluations compare: ask for the same blocks to get
-    the same samples.
+    Training samples go through `vary` first, together with the fields of the condition that are aligned with them.
+    Held-out samples are always the same, corrupted in the same way, so that evaluations can be compared: the same
+    blocks give the same samples.
     """
 
     def __init__(self, task: Task, data: Dataset, device: torch.device, seed: int, vary: Vary | None = None) -> None:
@@ -36,17 +36,17 @@ class Dealer:
         return self._corrupted(batch, mix("corrupt", self.seed, position))
 
     def heldout(self, count: int, start: int | None = None) -> Batch:
-        """Held-out samples from `start` on. Without a `start` for a probe: at most `count`, as in training."""
+        """Held-out samples from `start` on. Without a `start`, which is for probes: at most `count`, as in training."""
         return self._corrupted(self._batch(self.task.order.heldout(count, start)), mix("corrupt held-out", start or 0))
 
     def _batch(self, rows: np.ndarray) -> Batch:
         records, cond = self.task.batch(rows)
         if self.device.type == "cuda":
-            records = records.pin_memory()  # without which the copy would not overlap with anything
+            records = records.pin_memory()  # so that the copy is asynchronous
         return Batch(self.sample.to_net(records.to(self.device, non_blocking=True)), cond.to(self.device))
 
     def _varied(self, batch: Batch, rng: torch.Generator) -> Batch:
-        """Fields that go with their sample are varied as it is; those of another data set by themselves."""
+        """Fields that belong to their sample are varied in the same way; those of another data set on their own."""
         assert self.vary
         parts = [batch.real, *(batch.cond[name] for name in self.along)]
         if self.task.condition.paired:

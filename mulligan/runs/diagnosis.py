@@ -1,4 +1,4 @@
-"""What went wrong in a run, read from its folder alone, finished or not."""
+"""Finds what went wrong in a run, finished or not, from its folder alone."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mulligan.runs.parts import bring, load_parts
 
 
 def diagnose(path: str | Path) -> dict[str, Any]:
-    """What the detectors make of a run, what the guard did, and what to try: JSON throughout.
+    """The findings of the detectors in a run, the actions of the guard, and remedies to try, as JSON.
 
-    `findings` are about how the run stands, gravest first; each with `remedies`, in words and as `--set` takes them.
-    Raises UserError, naming the file, when the folder is no run or something in it is not whole.
+    `findings` are about the current state of the run, the most serious first; each has `remedies`, in words and as
+    settings. Raises UserError, naming the file, if the folder is not a run or a file in it is damaged.
     """
     load_parts()
     run = RunFolder(path)
@@ -39,11 +39,12 @@ def diagnose(path: str | Path) -> dict[str, Any]:
     for found in DETECTORS.values():
         if not (why := found.says(history)):
             continue
-        cures = []
-        for cure in (REMEDIES[name] for name in dict.fromkeys(found.cures)):
-            if change := cure.change(recipe if cure.anew else now):
-                cures.append({"words": cure.words, "settings": change})
-        findings.append({"name": found.name, "why": why, "grave": found.grave, "hint": found.hint, "remedies": cures})
+        remedies = []
+        for remedy in (REMEDIES[name] for name in dict.fromkeys(found.cures)):
+            if change := remedy.change(recipe if remedy.anew else now):
+                remedies.append({"words": remedy.words, "settings": change})
+        finding = {"name": found.name, "why": why, "grave": found.grave, "hint": found.hint}
+        findings.append(finding | {"remedies": remedies})
     return {
         "run": str(run.path),
         "noun": noun,

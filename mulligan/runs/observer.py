@@ -1,4 +1,4 @@
-"""What happens around the loop of a run: numbers written down, samples drawn and evaluated, checkpoints kept."""
+"""The observer of a run's training loop: it records numbers, draws and evaluates samples, and saves checkpoints."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from mulligan.report.progress import ProgressLine
 from mulligan.report.tensorboard import TensorBoard
 from mulligan.runs.plan import Plan
 
-RESTORE_POINTS = 2  # that are kept, to go back to
+RESTORE_POINTS = 2  # number of saved points to rewind to
 SAVE_EVERY = 30.0  # seconds between two checkpoints
-ROWS = 400  # progress rows a run's budget is divided into
-REPORT_EVERY = 60.0  # seconds between two writings of report.html while training
+ROWS = 400  # number of progress rows in the budget of a run
+REPORT_EVERY = 60.0  # seconds between two updates of report.html during training
 
 
 class RunObserver:
@@ -43,7 +43,7 @@ class RunObserver:
         self._continue(state)
 
     def _continue(self, state: State) -> None:
-        """Write from here on."""
+        """Start to record from this state on."""
         self.board = TensorBoard(self.run.tensorboard, purge_step=state.samples)
         self.averages = Averages(state.averages)
         self._row_from(state)
@@ -58,7 +58,7 @@ class RunObserver:
         self.summarise(state, Stop("running", ""))
 
     def pause(self, state: State) -> Stop | None:
-        """Saves now and then, and stops at an interrupt."""
+        """Save a checkpoint every `SAVE_EVERY` seconds; stop at an interrupt."""
         if self.interrupts.asked:
             return Stop("interrupted", "asked to stop")
         if time.monotonic() - self._saved > SAVE_EVERY:
@@ -107,9 +107,9 @@ class RunObserver:
         return Stop("converged", why) if why else None
 
     def keep_best(self, state: State, row: dict[str, Any]) -> None:
-        """Keep the best of this game as a point to go back to, and as what samples are made with.
+        """Save the best of this attempt as a point to rewind to, and as the checkpoint that samples are made with.
 
-        What was best in a game that was given up stays so until it is beaten.
+        The best of an earlier attempt remains the best checkpoint until it is beaten.
         """
         tracked = self.plan.judge.tracked
         beaten = state.best is None or state.best in state.metrics or row[tracked] <= state.best[tracked]
@@ -123,7 +123,7 @@ class RunObserver:
             self.journal.write("event", state, {"what": "best", "why": f"{tracked} {row[tracked]:.4g}"})
 
     def guard_verdict(self, state: State) -> Verdict:
-        """What the guard makes of all that was written down so far."""
+        """The guard's decision on everything that was recorded so far."""
         history = History(
             self.rows,
             state.metrics,
@@ -141,18 +141,18 @@ class RunObserver:
         if not acts:
             if self.plan.order.guard != "off" and problem.name not in self.noticed:
                 self.noticed.add(problem.name)
-                self._tell(state, "noticed", f"{problem.name}: {why}", finding=problem.name)
+                self._announce(state, "noticed", f"{problem.name}: {why}", finding=problem.name)
             return None
         was_healthy = bool(state.restore_points) and state.restore_points[-1].get("coverage", 1.0) > 0.1
         again = advice(problem, why, self.plan.recipe, state.tried, was_healthy)
         return again or Stop("given up", _parting(problem, why, state))
 
     def rewind(self, state: State, rewind: Rewind) -> tuple[Game, State]:
-        """The game anew, with what is to change: from where it was healthy, or from the beginning."""
+        """A new game with the changes of `rewind`: from the last healthy point, or from the beginning."""
         point = None if rewind.fresh else point_to_restore(state.restore_points, state.tried[state.fresh_since :])
         back = point and checkpoint.read(self.run.checkpoints / f"{checkpoint.restore_point_name(point)}.safetensors")
         to = back.state["samples"] if back else 0
-        self._tell(state, "rewound", str(rewind), to=to, **rewind._asdict())
+        self._announce(state, "rewound", str(rewind), to=to, **rewind._asdict())
         attempt = state.attempt + 1
         fresh = {"attempt": attempt, "tried": [*state.tried, {"samples": state.samples, "to": to, **rewind._asdict()}]}
         fresh |= {"lost": state.lost + state.samples - to, "seconds": state.seconds, "playing": state.playing}
@@ -173,8 +173,8 @@ class RunObserver:
         self.save(state)
         return self.game, state
 
-    def _tell(self, state: State, what: str, why: str, **more: Any) -> None:
-        """An event that people are told of at once."""
+    def _announce(self, state: State, what: str, why: str, **more: Any) -> None:
+        """Record an event, and print it at once."""
         self.journal.write("event", state, {"what": what, "why": why, **more})
         self.line.say(f"{what} after {state.samples:,} {self.plan.data.sample.noun}: {why}")
 
@@ -219,9 +219,9 @@ class RunObserver:
 
 
 def _parting(problem: Detector, why: str, state: State) -> str:
-    """Why nothing more is tried, what is left, and what people can do."""
+    """Why the run was given up, what was tried, and what the user can do."""
     tried = ", ".join(f"{entry['remedy']} ({entry['finding']})" for entry in state.tried)
-    said = [f"{problem.name}: {why}", f"tried in vain: {tried}" if tried else "", problem.hint]
+    sentences = [f"{problem.name}: {why}", f"tried without success: {tried}" if tried else "", problem.hint]
     if state.best:
-        said.append(f"the best checkpoint, after {state.best['samples']:,} samples, is kept")
-    return "; ".join(filter(None, said))
+        sentences.append(f"the best checkpoint, after {state.best['samples']:,} samples, is saved")
+    return "; ".join(filter(None, sentences))

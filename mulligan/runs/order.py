@@ -1,4 +1,4 @@
-"""The order of a run: all that decides what is trained, as one frozen value. Made by the command line or in Python."""
+"""The order of a run: everything that determines what is trained, as one frozen value."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Order:
-    """What to train on what, for how long."""
+    """What to train, on which data, for how long."""
 
     data: str | Path  # the name of a built-in data set, or a path
     other: str | Path | None = None  # a second data set, for the task `style`, which translates from `data` to it
     read: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # options of the data's reader: {"size": 64}
-    recipe: str | Path | Recipe | None = None  # a name (`mulligan zoo`), a .json file or a Recipe; None: chosen to fit
+    recipe: str | Path | Recipe | None = None  # a name (`mulligan zoo`), a .json file or a Recipe; None: automatic
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # changes to it: {"generator.width": 128}
-    minutes: float | None = None  # when to stop; the limit that is reached first counts; none: as the recipe says
-    samples: int | None = None  # real samples that the discriminator sees
-    epochs: float | None = None  # passes over the training data
+    minutes: float | None = None  # time limit; the first limit reached counts; if none is given, those of the recipe
+    samples: int | None = None  # limit of real samples that the discriminator sees
+    epochs: float | None = None  # limit of passes over the training data
     converge: bool = False  # also stop when the tracked metric no longer improves beyond its noise
     seed: int = 0
     autoencoder: str | None = None  # train on latents: "self", or the folder of a diffusers AutoencoderKL
-    features: str = "auto"  # the feature net of the tracked metric; "auto": what suits the data
-    device: str = "auto"  # "cpu", "cuda", "mps"; "auto": the fastest that is here
-    guard: Literal["on", "warn", "off"] = "on"  # notice when a run goes wrong and repair it; only say so; look away
+    features: str = "auto"  # the feature net of the tracked metric; "auto": the default for the data
+    device: str = "auto"  # "cpu", "cuda", "mps"; "auto": the fastest that is available
+    guard: Literal["on", "warn", "off"] = "on"  # detect problems of a run and repair them; only report them; do nothing
 
     def budgeted(self, recipe: Recipe) -> Recipe:
-        """The recipe with the limits given here, if any, instead of its own."""
+        """The recipe with the limits of this order, if there are any, instead of its own."""
         given = {"minutes": self.minutes, "samples": self.samples, "epochs": self.epochs}
         limits = given if any(value is not None for value in given.values()) else dataclasses.asdict(recipe.budget)
         try:
@@ -45,15 +45,15 @@ class Order:
 
 
 def order_of(data: str | Path | Order, other: str | Path | None, fields: Mapping[str, Any]) -> Order:
-    """An order from what a function was called with: an Order as it is, or its fields."""
+    """An order from the arguments of a function: an Order, or its fields."""
     if isinstance(data, Order):
-        assert other is None and not fields, "an Order says it all; change it with dataclasses.replace"
+        assert other is None and not fields, "an Order is complete; change it with dataclasses.replace"
         return data
     return Order(data=data, other=other, **fields)
 
 
 def takes_order(function: F) -> F:
-    """The function with the fields of `Order` in its signature, for help() and completion: they are written once."""
+    """Add the fields of `Order` to a function's signature, for help() and completion. They are defined only once."""
     own = list(inspect.signature(function).parameters.values())
     fields = [p for p in inspect.signature(Order).parameters.values() if p.name not in ("data", "other")]
     first = [p for p in own if p.kind is p.POSITIONAL_OR_KEYWORD]

@@ -1,4 +1,4 @@
-"""A run thought through before it starts: its device, its networks, its budget, and what it will cost."""
+"""The plan of a run before it starts: its device, its networks, its budget, and its cost."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from mulligan.runs.order import Order
 from mulligan.runs.translated import translated
 
 CALIBRATE = 3.0  # seconds of steps timed to turn minutes into samples
-ROWS = 24  # images made from others on a sheet, each between its condition and, of pairs, the real one
+ROWS = 24  # of a sheet of images made from images: condition, result and, with pairs, the real image
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A run thought through before it starts. `seconds` and `samples_per_second` are None where nothing was timed."""
+    """The plan of a run before it starts. `seconds` and `samples_per_second` are None if nothing was timed."""
 
     order: Order
     recipe: Recipe
@@ -44,32 +44,32 @@ class Plan:
     setting: DeviceSetting
     budget_samples: int
     condition: ConditionSpec = NOTHING
-    latents: Latents | None = None  # of a run on latents
+    latents: Latents | None = None  # for a run on latents
     parameters: dict[str, int] = dataclasses.field(default_factory=dict)
     samples_per_second: float | None = None
     seconds: float | None = None
-    memory: int = 0  # bytes, at the peak so far: about that of the run once steps and an evaluation were timed
+    memory: int = 0  # peak bytes so far; close to that of the run after steps and an evaluation were timed
 
     @property
     def device(self) -> torch.device:
         return self.setting.device
 
     def forecast(self) -> str:
-        """What is to come, in a line; "" where nothing was timed."""
+        """The predicted time and memory, in a line; "" if nothing was timed."""
         if not self.seconds or not self.samples_per_second:
             return ""
         end = datetime.now() + timedelta(seconds=self.seconds)
         return (
-            f"{self.budget_samples:,} {self.data.sample.noun} at {self.samples_per_second:,.0f} a second take "
+            f"{self.budget_samples:,} {self.data.sample.noun} at {self.samples_per_second:,.0f} per second take "
             f"{self.seconds / 60:.1f} minutes, until {end:%H:%M}, and {self.memory / 2**20:,.0f} MB of memory"
         )
 
     def budget(self, state: State) -> int:
-        """Samples that the game is to last. Lost ones took time, which a run that was given minutes has less of."""
+        """The number of samples that the game lasts. Lost samples took time, which reduces a budget in minutes."""
         return self.budget_samples - (state.lost if self.recipe.budget.minutes is not None else 0)
 
     def recipe_of(self, state: State) -> Recipe:
-        """The recipe with all that the guard has changed in it."""
+        """The recipe with all changes of the guard."""
         return remedied(self.recipe, state.tried)
 
     def new_game(self, state: State = State()) -> Game:
@@ -84,17 +84,17 @@ class Plan:
             )
 
     def generator(self, game: Game) -> Generator:
-        """The moving average of a game's G, as it makes samples of the data's kind."""
+        """The moving average of a game's G, which makes samples of the data's kind."""
         return Decoded(game.ema.net, self.latents.autoencoder) if self.latents else game.ema.net
 
     def conditions(self, seed: int) -> ClassConditions:
-        """What samples that are drawn with a seed are told."""
+        """The conditions of samples that are drawn with a seed."""
         return ClassConditions(seed, self.data.class_counts if "class" in self.condition else ())
 
     def fixed_samples(self, game: Game) -> torch.Tensor:
-        """Records of the same noise and conditions at every evaluation, to look at.
+        """Records from the same noise and conditions at every evaluation, for display.
 
-        Where G makes images from others: what it was given, what it made and, of pairs, the real one.
+        If G makes images from images: its input, its output and, with pairs, the real image.
         """
         G, seed = self.generator(game), mix("grid", self.order.seed)
         if "image" in self.condition:
@@ -114,7 +114,7 @@ class Plan:
         return torch.cat([records for records, _ in blocks])
 
     def evaluated(self, game: Game) -> dict[str, float]:
-        """What the judge makes of the game's samples."""
+        """The metrics of the game's samples."""
         reference = self.judge.reference(game.heldout_batch) if "image" in self.condition else None
         seed = mix("judge", self.judge.protocol.seed)
         return self.judge.measure(self.generator(game), self.conditions(seed), reference)
@@ -130,10 +130,10 @@ def prepare(
     budget_samples: int | None = None,
     latents: Latents | None = None,
 ) -> Plan:
-    """Choose device and precision, build the networks once, and fix the budget in samples.
+    """Choose device and precision, build the networks once, and determine the budget in samples.
 
-    The budget is `budget_samples` where it was fixed before; else it follows from the recipe's. Minutes are turned
-    into samples by timing some steps and one evaluation of a game that is then thrown away; so is any run if `timed`.
+    The budget is `budget_samples` if that is given, otherwise it follows from the recipe. Minutes are converted to
+    samples by timing some steps and one evaluation of a game, which is then discarded. `timed`: do this for every run.
     """
     setting = device_setting(order.device, recipe.precision)
     registry.refuse(registry.tasks, recipe.task.name, data.sample)
@@ -155,8 +155,8 @@ def prepare(
         begun = time.monotonic()
         plan.evaluated(game)
         plan.fixed_samples(game)
-        per_evaluation = 1.2 * (time.monotonic() - begun)  # and what it takes to write it all down
-        fixed = begun - started + per_evaluation + 2.0  # spent already, and the report at the end
+        per_evaluation = 1.2 * (time.monotonic() - begun)  # with the time to write the results
+        fixed = begun - started + per_evaluation + 2.0  # time spent already, and for the report at the end
     samples = budget_samples or samples_in(recipe.budget, len(data.train), rate, fixed, per_evaluation)
     step = game.batch * game.d_turns
     samples = math.ceil(samples / step) * step
@@ -167,7 +167,7 @@ def prepare(
 
 
 def samples_per_second(game: Game, seconds: float = CALIBRATE) -> float:
-    """Speed of a game that is thrown away: the mean of its steps but the first few, which warm up."""
+    """Training speed of a game, which must be discarded afterwards. The first steps are a warm-up and do not count."""
     state, times = State(), []
     begun = time.monotonic()
     while len(times) < 8 or time.monotonic() - begun < seconds:

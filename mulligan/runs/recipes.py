@@ -1,4 +1,4 @@
-"""The recipes that there are."""
+"""The registered recipes, their descriptions, and differences between them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mulligan.core import registry
 from mulligan.core.recipe import Recipe
 from mulligan.runs.parts import load_parts
 
-ABOUT = ("name", "about", "paper", "parent")  # what is said of a recipe, and changes nothing
+ABOUT = ("name", "about", "paper", "parent")  # fields that describe a recipe, and do not change training
 
 
 def recipes(find: str = "") -> list[Recipe]:
-    """Every registered recipe, resolved, by name; those alone in whose words all of `find` occur: `hinge 2018`."""
+    """Every registered recipe, resolved, by name. `find`: only those with all of these words: `hinge 2018`."""
     load_parts()
     found = [registry.recipes[name]().resolve() for name in registry.recipes]
     return [recipe for recipe in found if all(word in _words(recipe) for word in find.lower().split())]
@@ -24,20 +24,20 @@ def _words(recipe: Recipe) -> str:
 
 
 def differences(a: Recipe, b: Recipe) -> list[tuple[str, str, str]]:
-    """(what, in a, in b) for all that differs: of parts of one name their options, of others the whole."""
+    """(what, in a, in b) for everything that differs: options of parts with the same name, otherwise whole parts."""
     return list(_differing("", *({k: v for k, v in each.as_json().items() if k not in ABOUT} for each in (a, b))))
 
 
 def _differing(path: str, a: Any, b: Any) -> Iterator[tuple[str, str, str]]:
-    alike = isinstance(a, dict) and isinstance(b, dict) and a.get("name") == b.get("name") and "shape" not in a
-    if alike:
+    same_part = isinstance(a, dict) and isinstance(b, dict) and a.get("name") == b.get("name") and "shape" not in a
+    if same_part:
         for key in dict.fromkeys([*a, *b]):
             yield from _differing(f"{path}.{key}".removeprefix("."), a.get(key), b.get(key))
     elif a != b:
-        yield path, _said(a), _said(b)
+        yield path, _as_text(a), _as_text(b)
 
 
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     match value:
         case None:
             return "-"
@@ -51,7 +51,7 @@ def _said(value: Any) -> str:
 
 
 def describe(recipe: Recipe) -> list[tuple[str, str]]:
-    """(what, how) lines that spell a recipe out for a reader."""
+    """(what, how) lines that describe a recipe in full."""
     lines = [("name", recipe.name), ("idea", recipe.about), ("paper", recipe.paper), ("parent", recipe.parent)]
     parts = {
         "generator": recipe.generator,
@@ -76,7 +76,7 @@ def _spelled(options: dict[str, Any]) -> str:
             case {"shape": shape, "start": start, "end": end, **rest}:
                 value = f"{shape}({', '.join(f'{v:g}' for v in (start, end, rest.get('samples')) if v is not None)})"
             case float():
-                value = float(f"{value:.12g}")  # 2e-4 * 12 is 0.0024 to a reader
+                value = float(f"{value:.12g}")  # prints 2e-4 * 12 as 0.0024
             case None:
                 continue
         words.append(str(value) if name == "name" else f"{name}={value}")

@@ -34,9 +34,9 @@ from mulligan.runs.parts import bring
 
 
 class Run:
-    """What `train` leaves and `load` finds: `run.sample(64)`, `run.evaluate()`, `run.summary`, `run.path`.
+    """What `train` and `load` return: `run.sample(64)`, `run.evaluate()`, `run.summary`, `run.path`.
 
-    Raises UserError, naming the file, when the folder is no run or something in it is not whole.
+    Raises UserError, naming the file, if the folder is not a run or a file in it is damaged.
     """
 
     def __init__(self, path: str | Path, *, device: str = "auto", which: str = "best") -> None:
@@ -60,22 +60,22 @@ class Run:
 
     @functools.cached_property
     def sample_kind(self) -> Sample:
-        """What one sample is."""
+        """The kind and shape of one sample."""
         return read_sample(self.description["data"]["sample"])
 
     @functools.cached_property
     def condition(self) -> ConditionSpec:
-        """What the generator is told."""
+        """The condition of the generator."""
         return ConditionSpec.read(self.description["condition"])
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes that G is told; [] where it is told none."""
+        """Names of the classes that G is conditioned on; [] without classes."""
         return self.description["data"]["classes"] if "class" in self.condition else []
 
     @property
     def class_counts(self) -> list[int]:
-        """How often the training data have each of these classes."""
+        """The number of training samples of each of these classes."""
         return self.description["data"]["class_counts"] if self.classes else []
 
     @property
@@ -85,7 +85,7 @@ class Run:
 
     @functools.cached_property
     def checkpoint(self) -> checkpoint.Checkpoint:
-        """The best checkpoint, or the last where none was evaluated yet or `which` is "last"."""
+        """The best checkpoint; the last one if none was evaluated yet or `which` is "last"."""
         best = self.folder.checkpoints / f"{checkpoint.BEST}.safetensors"
         if self.which == "best" and best.exists():
             return checkpoint.read(best)
@@ -96,8 +96,8 @@ class Run:
 
     @functools.cached_property
     def G(self) -> Generator:
-        """The moving average of the generator, ready to sample: `G(z, cond)` -> samples as networks see them."""
-        latents = self.description.get("autoencoder")  # of a run on latents: what it is, and their shape
+        """The moving average of the generator, ready for sampling: `G(z, cond)` -> samples (B, *shape)."""
+        latents = self.description.get("autoencoder")  # for a run on latents: their shape, and the autoencoder
         sample = ImageSample(shape=tuple(latents["shape"])) if latents else self.sample_kind
         G, _ = build_networks(self.recipe, sample, self.condition, self.setting)
         try:
@@ -113,7 +113,7 @@ class Run:
         return Decoded(G, read_saved(self.folder.autoencoder, spec, self.device))
 
     def class_id(self, name: str | int | None) -> int | None:
-        """A class by its name or its number."""
+        """The id of a class that is given by its name or number."""
         if name is None:
             return None
         if not self.classes:
@@ -131,12 +131,12 @@ class Run:
         truncation: float = 1.0,
         reference: PairedReference | None = None,
     ) -> Iterator[tuple[Tensor, Condition]]:
-        """Blocks of samples as they are made: records (b, ...), and what the generator was told of them.
+        """Blocks of generated samples: records (b, ...), and their condition.
 
-        Where G makes images from others, these are held-out ones of its data, which have to be there.
+        If G makes images from images, its inputs are held-out images of its data, which must be available.
         """
         if n < 1:
-            raise UserError(f"-n {n}: at least 1")
+            raise UserError(f"-n {n}: must be at least 1")
         wanted = self.class_id(class_)
         reference = reference or (PairedReference(self.dealer.heldout) if self.from_images else None)
         return draw(
@@ -153,9 +153,9 @@ class Run:
         truncation: float = 1.0,
         out: str | Path | None = None,
     ) -> Tensor:
-        """`n` samples as records, of images uint8 (n, C, H, W); also written to `out` if given, by its suffix.
+        """`n` samples as records, for images uint8 (n, C, H, W); also written to `out`, in the format of its suffix.
 
-        Sample i of a seed is the same whatever `n` is.
+        Sample i of a seed does not depend on `n`.
         """
         blocks = list(self.draw(n, seed=seed, class_=class_, truncation=truncation))
         records = torch.cat([made for made, _ in blocks])
@@ -165,7 +165,7 @@ class Run:
         return records
 
     def open_data(self) -> Dataset:
-        """The data set that the run was trained on, refused if it has changed since."""
+        """The data set that the run was trained on. Raises UserError if it has changed since."""
         asked = self.description["asked"]["data"]
         data = open_data(asked["spec"], reader=asked["reader"], **asked["options"])
         if data.fingerprint != self.description["data"]["fingerprint"]:
@@ -174,13 +174,13 @@ class Run:
 
     @functools.cached_property
     def dealer(self) -> Dealer:
-        """Batches of its data, as it was trained on them."""
+        """Batches of the run's data, as in training."""
         data = self.open_data()
         task = self.recipe.task.build(registry.tasks, data)
         return Dealer(task, data, self.device, self.description["seed"])
 
     def fakes(self) -> Fakes:
-        """Samples of it, to be judged; where they are made from held-out images, also by what they were to be."""
+        """Samples of the run, to be evaluated; those made from held-out images are also compared with their targets."""
         reference = PairedReference(self.dealer.heldout, self.condition.paired) if self.from_images else None
 
         def blocks(count: int, seed: int) -> Blocks:
@@ -217,6 +217,6 @@ def sample(
     truncation: float = 1.0,
     out: str | Path | None = None,
 ) -> Tensor:
-    """`Run.sample` of a run, or of the run in a folder."""
+    """`Run.sample` for a run or the folder of a run."""
     run = run if isinstance(run, Run) else Run(run)
     return run.sample(n, seed=seed, class_=class_, truncation=truncation, out=out)

@@ -1,4 +1,4 @@
-"""Does synthetic data help a classifier? The same small one, trained with and without, tested on images nobody saw."""
+"""Does synthetic data help a classifier? A small one is trained with and without them, and tested on unseen images."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ from mulligan.report.progress import ProgressLine
 from mulligan.runs.run import Run
 
 RATIOS = (0.5, 1.0, 2.0, 5.0)
-ORDINARY = ("shift", "scale", "stretch", "slide")  # augmentation that keeps the class of nearly anything
+ORDINARY = ("shift", "scale", "stretch", "slide")  # augmentation that changes the class of hardly any image
 STRENGTH = 0.5  # the probability of each
 NEIGHBOURS = 3  # of a real image, see `_near`
-SPARE = 1.5  # samples drawn for each that is wanted, so that filters have a choice
+SPARE = 1.5  # samples drawn for each one that is needed, so that filters can choose
 MOST_SAMPLES, MOST_TESTED, LEAST_TESTED = 50_000, 10_000, 50
 SEEDS = 5  # Student's factor for an interval of 95 % is 2.8 with five, 12.7 with two
 
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One way to make a training set."""
+    """One composition of a training set."""
 
     name: str
     ratio: float = 0.0  # of synthetic to real images
     real: bool = True
     augmented: bool = False
-    filtered: Literal["", "right", "near"] = ""  # only samples that `Pool` says that of
+    filtered: Literal["", "right", "near"] = ""  # only samples for which this field of `Pool` is true
 
 
 REAL = Arm("real only")
@@ -56,12 +56,12 @@ AUGMENTED = Arm("real, augmented", augmented=True)
 
 
 def base_of(arm: Arm) -> Arm:
-    """What an arm is compared with: an augmented mix with real images augmented, all else with those as they are."""
+    """The arm that an arm is compared with: augmented real images for an augmented mix, otherwise plain real images."""
     return AUGMENTED if arm.augmented and arm.ratio else REAL
 
 
 def arms_of(ratios: Sequence[float]) -> list[Arm]:
-    """All that a study compares."""
+    """All arms of a study."""
     middle = min(ratios, key=lambda ratio: abs(math.log(ratio)))
     return [
         REAL,
@@ -85,29 +85,29 @@ def study(
     write: str | Path | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """What samples of `run`, which is told classes, are worth to a classifier; plain JSON.
+    """Measure how much samples of `run`, a model with classes, help a classifier; the result is JSON.
 
-    What is known is kept in the run's folder under studies/: a study that was cut off goes on where it was.
+    Results are saved in the run's folder under studies/: an interrupted study continues where it stopped.
 
     Args:
-        data: labelled images of the run's classes, whose training part classifiers learn; by default the run's own.
-        test: labelled images whose held-out part they are tested on, or all of them if it is other data than `data`.
+        data: labelled images of the run's classes. Classifiers learn from their training part. Default: the run's own.
+        test: labelled images for testing: their held-out part, or all of them if they are other data than `data`.
         ratios: synthetic images for every real one.
-        seeds: trainings of each kind, at least 2; all have as many steps, so more images are not more work.
-        write: a new folder for the mix that helped most: pictures in a folder per class, and manifest.json.
+        seeds: trainings of each arm, at least 2. All have the same number of steps, whatever the number of images.
+        write: a new folder for the mix that helped most: images in one folder per class, and manifest.json.
 
     Raises:
-        UserError: a run that is told no classes, other classes than the data's, too little to test on.
+        UserError: a run without classes, other classes than those of the data, too few test images.
     """
     if seeds < 2:
-        raise UserError(f"--seeds {seeds}: at least 2, or a gain could not be told from luck")
+        raise UserError(f"--seeds {seeds}: at least 2 trainings are needed to estimate how much they vary")
     if not ratios or min(ratios) <= 0:
-        raise UserError(f"--ratio {', '.join(map(str, ratios))}: synthetic images for each real one, above 0")
+        raise UserError(f"--ratio {', '.join(map(str, ratios))}: synthetic images per real image, must be above 0")
     refuse_other_kind("study", {"image"}, run.sample_kind)
     if not run.classes:
-        raise UserError(f"{run.path}: was trained without classes; samples without labels teach a classifier nothing")
+        raise UserError(f"{run.path}: was trained without classes, and a classifier needs samples with labels")
     if write is not None and Path(write).exists():
-        raise UserError(f"{write}: is there already; choose another name")
+        raise UserError(f"{write}: exists already; choose another name")
     own = run.open_data()
     real = _labelled(own if data is None else _like(own, data), run)
     judged_on = _labelled(real if test is None else _like(own, test), run)
@@ -115,11 +115,11 @@ def study(
     if len(tests) < LEAST_TESTED:
         raise UserError(f"{judged_on.name}: {len(tests)} images to test on; at least {LEAST_TESTED} are needed")
     if seeds < SEEDS:
-        notes.append(f"intervals over {seeds} trainings are wide; --seeds {SEEDS} tells smaller gains from luck")
+        notes.append(f"intervals over {seeds} trainings are wide; --seeds {SEEDS} detects smaller gains")
     wanted = len(real.train) * max(ratios)
     if wanted * SPARE > MOST_SAMPLES:
         raise UserError(
-            f"--ratio {max(ratios):g}: would take {wanted * SPARE:,.0f} samples, more than {MOST_SAMPLES:,}; "
+            f"--ratio {max(ratios):g}: would need {wanted * SPARE:,.0f} samples, more than {MOST_SAMPLES:,}; "
             f"at most {MOST_SAMPLES / SPARE / len(real.train):.2g} for {len(real.train):,} real images"
         )
     protocol = {
@@ -163,7 +163,7 @@ def study(
 
 
 def _like(own: Dataset, spec: str | Path) -> Dataset:
-    """Other data, read as the run's own were."""
+    """Another data set, read like the run's own."""
     channels, height, width = own.shape
     known = readers.defaults(reader_of(spec))
     options = {"size": (height, width), "channels": channels}
@@ -182,19 +182,19 @@ def _labelled(data: Dataset, run: Run) -> Dataset:
 
 
 def _tests(own: Dataset, real: Dataset, judged_on: Dataset) -> tuple[np.ndarray, list[str]]:
-    """Images to test on, without those that the model or the classifiers learnt from; and what is to be said of it."""
+    """Images to test on, without the training images of the model and of the classifiers; and notes for the reader."""
     notes = []
     if own.fingerprint != real.fingerprint:
-        notes.append("the model was trained on other images than the classifiers: what it adds may come from those")
+        notes.append("the model was trained on other images than the classifiers: gains may be due to those images")
     tests = judged_on.heldout
     if judged_on.fingerprint not in (real.fingerprint, own.fingerprint):
         tests = np.sort(np.concatenate([judged_on.train, judged_on.heldout]))
     tests = tests[np.linspace(0, len(tests) - 1, min(len(tests), MOST_TESTED)).astype(np.int64)]
-    learnt = {data.fingerprint: data for data in (own, real)}.values()
-    known = {hash_of(image) for data in learnt for block in _blocks(data, data.train) for image in block}
+    trained_on = {data.fingerprint: data for data in (own, real)}.values()
+    known = {hash_of(image) for data in trained_on for block in _blocks(data, data.train) for image in block}
     fresh = np.array([hash_of(image) not in known for block in _blocks(judged_on, tests) for image in block], bool)
     if copies := int((~fresh).sum()):
-        notes.append(f"{copies:,} of {len(tests):,} test images were left out: they are among those learnt from")
+        notes.append(f"{copies:,} of {len(tests):,} test images were left out: they are training images")
     return tests[fresh], notes
 
 
@@ -203,7 +203,7 @@ def _blocks(data: Dataset, indices: np.ndarray) -> Iterator[Tensor]:
 
 
 class Ledger:
-    """What a study has found so far, on disk after every training."""
+    """The results of a study so far, saved after every training."""
 
     def __init__(self, folder: Path, protocol: dict[str, Any]) -> None:
         key = hashlib.blake2b(json.dumps(protocol, sort_keys=True).encode(), digest_size=6).hexdigest()
@@ -221,12 +221,12 @@ class Ledger:
 
 
 class Pool(NamedTuple):
-    """Samples, the classes they were told to be, and what a classifier of the real images makes of them."""
+    """Generated samples, the classes they were generated for, and checks by a classifier trained on real images."""
 
     images: Tensor  # uint8 (M, C, H, W)
     labels: Tensor  # (M,)
-    right: Tensor  # (M,) bool: it takes them for that class
-    near: Tensor  # (M,) bool: by its features they lie where real images of that class do, see `_near`
+    right: Tensor  # (M,) bool: it predicts that class
+    near: Tensor  # (M,) bool: their features are close to those of real images of that class, see `_near`
 
 
 def _pool(run: Run, real: Dataset, count: int, steps: int) -> Pool:
@@ -246,13 +246,13 @@ def _pool(run: Run, real: Dataset, count: int, steps: int) -> Pool:
 
 
 def _near(samples: Tensor, real: Tensor) -> Tensor:
-    """(N,) bool: no farther from a real one than nine of ten real ones are from their third neighbour."""
+    """(N,) bool: closer to a real one than the 90 % quantile of the distances of real ones to their third neighbour."""
     distances = nearest(real, real, NEIGHBOURS + 1)[0][:, -1]  # the first is itself
     return nearest(samples, real)[0][:, 0] <= distances.quantile(0.9)
 
 
 def _synthetic(arm: Arm, real: Dataset, pool: Pool | None) -> Tensor:
-    """Which samples are in an arm's mix: (M,) indices into the pool."""
+    """The samples in an arm's mix: (M,) indices into the pool."""
     if pool is None:
         return torch.empty(0, dtype=torch.int64)
     fit = getattr(pool, arm.filtered).nonzero()[:, 0] if arm.filtered else torch.arange(len(pool.labels))
@@ -281,7 +281,7 @@ def _batches(arm: Arm, real: Dataset, pool: Pool | None, seed: int) -> Callable[
 def _compared(
     arms: Sequence[Arm], right: dict[str, np.ndarray], labels: np.ndarray, classes: Sequence[str]
 ) -> dict[str, Any]:
-    """Each arm against its base, and which mix of real and synthetic images is best of those that help, if any does."""
+    """Each arm compared with its base, and the best mix of real and synthetic images among those that help, if any."""
     found: dict[str, dict[str, Any]] = {}
     for arm in arms:
         rows = right[arm.name]
@@ -296,14 +296,14 @@ def _compared(
     mixes = [arm.name for arm in arms if arm.real and arm.ratio and found[arm.name]["verdict"] == "helps"]
     best = max(mixes, key=lambda name: found[name]["accuracy"], default=None)
     result = {"arms": found, "best": best}
-    if best:  # the question that is asked next: would ordinary augmentation have done?
+    if best:  # the next question: is ordinary augmentation as good?
         over = gain(right[best], right[AUGMENTED.name])
         result["over_augmentation"] = over._asdict() | {"verdict": over.verdict}
     return result
 
 
 def _write(out: Path, arm: Arm, real: Dataset, pool: Pool, result: dict[str, Any]) -> None:
-    """The mix as pictures in a folder per class, with what it was found to be worth."""
+    """Write the mix as images in one folder per class, with the results of the study."""
     made = _synthetic(arm, real, pool)
     images = torch.cat([*_blocks(real, real.train), pool.images[made]])
     labels = torch.cat([torch.from_numpy(real.labels[real.train]), pool.labels[made]])

@@ -1,4 +1,4 @@
-"""One run from its order to its report: what is asked, what it will cost, the loop, and what is left behind."""
+"""A training run from its order to its report: the plan, the training loop, and the run folder."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ from mulligan.runs.plan import Plan, prepare
 from mulligan.runs.recipes import ABOUT
 from mulligan.runs.run import Run
 
-ENDED = ("finished", "converged", "given up", "diverged")  # statuses that nothing follows
+ENDED = ("finished", "converged", "given up", "diverged")  # statuses of runs that cannot be resumed
 
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """An order, read: the recipe that it begins with, and how its data are opened."""
+    """A parsed order: the recipe that it begins with, and how its data are opened."""
 
     order: Order
     recipe: Recipe
     spec: str
     reader: str
-    options: dict[str, Any]  # of the reader, those that were given or follow from the machine
+    options: dict[str, Any]  # of the reader: given ones, and those that follow from the machine
     autoencoder: str | None
 
     def as_json(self) -> dict[str, Any]:
-        """As run.json has it, so that the two compare."""
+        """In the form of run.json, so that the two can be compared."""
         asked = {
             "data": {
                 "spec": self.spec,
@@ -72,10 +72,10 @@ class Asked:
 
 
 def read_order(order: Order) -> Asked:
-    """Raises UserError for names and options that nobody knows, before anything is opened."""
+    """Parse an order. Raises UserError for unknown names and options, before any data are opened."""
     load_parts()
     if order.features != "auto":
-        registry.features[order.features]  # refuses an unknown name, with the nearest ones
+        registry.features[order.features]  # raises UserError for an unknown name
     named = order.settings.get("task")
     task = named.get("name") if isinstance(named, Mapping) else named
     reader = registry.tasks.declared(str(task)).reader if task else ""
@@ -87,7 +87,7 @@ def read_order(order: Order) -> Asked:
     if order.other is not None:
         if "other" not in registry.readers.defaults(reader):
             raise UserError(
-                f"{order.data} and {order.other}: two data sets are for --task style; give one, or --task style"
+                f"{order.data} and {order.other}: two data sets are for --task style; give one, or add --task style"
             )
         options["other"] = _from_anywhere(order.other)
     if order.recipe is None:
@@ -116,17 +116,17 @@ def train(
     command: Sequence[str] = (),
     **fields: Any,
 ) -> Run:
-    """Train a GAN into the run folder `out`, or go on with the run that is there; returns the run.
+    """Train a GAN in the run folder `out`, or resume the run that is there; returns the run.
 
     Args:
         data: an `Order`, or its `data`: a built-in name such as "digits", or a path; its other fields are keywords.
-        out: the run folder; by default one under runs/ that is new, or holds this very run unfinished.
+        out: the run folder; by default one under runs/ that is new, or holds the same run unfinished.
         quiet: no progress line.
-        command: what was typed, for run.json.
+        command: the command line, for run.json.
 
     Raises:
-        UserError: for anything not usable as given, including an `out` that holds something else.
-        OSError: full disk or read-only folder; the run so far is kept.
+        UserError: for invalid input, including an `out` that holds something else.
+        OSError: full disk or read-only folder; the run so far is saved.
     """
     started = time.monotonic()
     asked = read_order(order_of(data, other, fields))
@@ -136,7 +136,7 @@ def train(
     run = RunFolder(out) if out is not None else _free_folder(names, order.recipe and wanted.name, asked_json)
     known = _known(run, asked_json)
     if known and _ended(run):
-        _tell(quiet, f"{run.path} is finished already; train longer or otherwise into another --out")
+        _print(quiet, f"{run.path} is finished already; to train longer or differently, choose another --out")
         return Run(run.path)
     dataset = _open(asked, quiet)
     if known and known["data"]["fingerprint"] != dataset.fingerprint:
@@ -155,7 +155,7 @@ def train(
         dataset, order, wanted, started=started, timed=False, budget_samples=known and known["budget_samples"],
         latents=latents,
     )  # fmt: skip
-    run.path.mkdir(parents=True, exist_ok=True)  # only now: a command that cannot run leaves nothing behind
+    run.path.mkdir(parents=True, exist_ok=True)  # only now: a command that fails before leaves no folder
     try:
         lock = FileLock(run.path / ".lock").acquire(timeout=0)
     except Timeout:
@@ -166,9 +166,9 @@ def train(
             described = _description(plan, asked, chosen, command)
             remember(described["parts"])
             write_json(run.run, described)
-            said = (_skipped(dataset), _halves(dataset), latents and str(latents), *map(str, chosen), plan.forecast())
-            for line in filter(None, said):
-                _tell(quiet, line)
+            lines = (_skipped(dataset), _halves(dataset), latents and str(latents), *map(str, chosen), plan.forecast())
+            for line in filter(None, lines):
+                _print(quiet, line)
         if latents and not run.autoencoder.exists():
             save_with_run(run.autoencoder, str(asked.autoencoder), latents)
         _play(run, plan, started, quiet)
@@ -176,7 +176,7 @@ def train(
 
 
 def _chosen(asked: Asked, data: Dataset, latents: Latents | None) -> tuple[Recipe, list[Choice]]:
-    """The recipe made to fit the data, and what was changed in it; as it is where one was named."""
+    """The recipe adapted to the data, and the changes to it; unchanged if the user named one."""
     order = asked.order
     if order.recipe is not None:
         return asked.recipe, []
@@ -186,12 +186,12 @@ def _chosen(asked: Asked, data: Dataset, latents: Latents | None) -> tuple[Recip
 
 
 def _play(run: RunFolder, plan: Plan, started: float, quiet: bool) -> None:
-    """Play from the last whole checkpoint, or from the beginning, until it is over; then write the report."""
+    """Train from the last complete checkpoint, or from the beginning, to the end; then write the report."""
     checkpoint.sweep(run.checkpoints)
     state = State(seconds=time.monotonic() - started)
     last, passed_over = checkpoint.read_last(run.checkpoints)
     for why in passed_over:
-        _tell(quiet, f"passed over: {why}")
+        _print(quiet, f"skipped a checkpoint: {why}")
     game = plan.new_game(State(**last.state) if last else state)
     if last:
         state = restore(game, last)
@@ -236,7 +236,7 @@ def dry_run(
 
 
 def _from_anywhere(data: str | Path) -> str:
-    """What names the data set, also from another folder later."""
+    """A name of the data set that is also valid in another working directory."""
     path = Path(data)
     return str(path.absolute()) if path.exists() and data not in built_in() else str(data)
 
@@ -247,9 +247,9 @@ def _open(asked: Asked, quiet: bool) -> Dataset:
 
 
 def _latents(asked: Asked, data: Dataset, quiet: bool, *, saved: Path | None = None) -> Latents | None:
-    """The autoencoder that is asked for, if one is, and the data as it encodes them.
+    """The autoencoder of the order, if there is one, and the data that it has encoded.
 
-    Raises UserError for latents that the recipe's networks refuse, before the autoencoder is trained.
+    Raises UserError if the recipe's networks do not take such latents, before the autoencoder is trained.
     """
     if asked.autoencoder is None:
         return None
@@ -267,7 +267,7 @@ def _latents(asked: Asked, data: Dataset, quiet: bool, *, saved: Path | None = N
 
 
 def _free_folder(data: str, recipe: str | None, asked: Mapping[str, Any]) -> RunFolder:
-    """runs/DATA[-RECIPE], or the first -2, -3, … that is free or holds this very run unfinished."""
+    """runs/DATA[-RECIPE], or the first of -2, -3, … that is free or holds the same run unfinished."""
     base = f"{data}-{recipe}" if recipe else data
     number = 1
     while True:
@@ -280,7 +280,7 @@ def _free_folder(data: str, recipe: str | None, asked: Mapping[str, Any]) -> Run
 
 
 def _known(run: RunFolder, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What run.json says of the run that is there; None for a new folder. Raises UserError if it is another run."""
+    """run.json of the run that is there; None for a new folder. Raises UserError if it is another run."""
     if run.path.exists() and not run.path.is_dir():
         raise UserError(f"{run.path}: is a file; --out takes a folder")
     if not run.run.exists():
@@ -290,7 +290,7 @@ def _known(run: RunFolder, asked: Mapping[str, Any]) -> dict[str, Any] | None:
             else []
         )
         if others:
-            raise UserError(f"{run.path}: holds {others[0]!r} and no run of Mulligan's; choose another --out")
+            raise UserError(f"{run.path}: holds {others[0]!r}, and is not a run folder; choose another --out")
         return None
     known = run.describe()
     before, now = _decisive(known["asked"]), _decisive(asked)
@@ -303,7 +303,7 @@ def _known(run: RunFolder, asked: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _decisive(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What was asked, without what a recipe says of itself: another version of Mulligan may word that otherwise."""
+    """The order without the recipe's description of itself, whose words another version of Mulligan may change."""
     return {**asked, "recipe": {key: value for key, value in asked["recipe"].items() if key not in ABOUT}}
 
 
@@ -355,7 +355,7 @@ def _description(plan: Plan, asked: Asked, chosen: Sequence[Choice], command: Se
 
 def _skipped(data: Dataset) -> str:
     bad = data.checkup.unreadable
-    return f"skipped, of {data.checkup.files:,} files: {listed(bad)}" if bad else ""
+    return f"skipped {len(bad):,} of {data.checkup.files:,} files: {listed(bad)}" if bad else ""
 
 
 def _halves(data: Dataset) -> str:
@@ -364,6 +364,6 @@ def _halves(data: Dataset) -> str:
     return f"pairs side by side: G gets the left half of each picture, {data.sample}, and learns to make the right one"
 
 
-def _tell(quiet: bool, text: str) -> None:
+def _print(quiet: bool, text: str) -> None:
     if not quiet:
         print(text, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Images made from images, to look at: what was given, what was made of it, what it was to be."""
+"""Sheets of images made from images: the input, the output and the target."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def translated(
     pairs: bool,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """The first `n` held-out images as `side_by_side` has them; without `pairs`, what they were to be is not known."""
+    """The first `n` held-out images as `side_by_side` arranges them; without `pairs` there is no target."""
     rows: list[Tensor] = []
     batches: list[Batch] = []
 
@@ -42,7 +42,7 @@ def translated(
 def side_by_side(given: Tensor, made: Tensor, wanted: Tensor | None) -> Tensor:
     """`given` (B, S, H, W) in [-1, 1], the others uint8 (B, C, H, W) -> uint8 (B, C, H, 3 W), or 2 W without `wanted`.
 
-    A condition image of one channel is repeated to as many as pictures have.
+    A condition image of one channel is repeated to the channels of the others.
     """
     channels = made.shape[1]
     input_ = given[:, :channels] if given.shape[1] >= channels else given[:, :1].expand(-1, channels, -1, -1)

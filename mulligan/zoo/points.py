@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mulligan.core.recipe import Budget, OptimizerPair, Part, Recipe, Schedule, Term
+from mulligan.core.recipe import Budget, OptimizerPair, Part, Recipe, Schedule, Term, derived
 from mulligan.core.registry import recipes
 
 
@@ -25,4 +25,18 @@ def points() -> Recipe:
         ema_clock="learning",
         batch=64,
         budget=Budget(samples=1_000_000),
+    )
+
+
+@recipes.register()
+def dense() -> Recipe:
+    """Wider networks and stronger penalties, for samples of more numbers; where a kind names no recipe of its own."""
+    penalty = Term(0.5)
+    return derived(
+        points(),
+        name="dense",
+        about="the recipe points with wider networks and stronger penalties: a beginning for samples of any kind",
+        generator=Part("mlp", widths=(256, 256, 256), z=64, bounded=False),
+        discriminator=Part("mlp", widths=(256, 256, 256), pieces=1),
+        terms={"r1": penalty, "r2": penalty},
     )
