@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from mulligan.core.errors import UserError
+from mulligan.core.errors import UserError, unknown
 from mulligan.core.recipe import Budget, Recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,6 +49,9 @@ def order_of(data: str | Path | Order, other: str | Path | None, fields: Mapping
     if isinstance(data, Order):
         assert other is None and not fields, "an Order is complete; change it with dataclasses.replace"
         return data
+    known = [field.name for field in dataclasses.fields(Order)]
+    if wrong := [name for name in fields if name not in known]:
+        raise unknown("keyword", wrong[0], known)
     return Order(data=data, other=other, **fields)
 
 
