@@ -207,10 +207,10 @@ def style() -> Iterator[str]:
     for name, of_style in found.items():
         runs = [(recipe, seed, run) for recipe, by in of_style["runs"].items() for seed, run in by.items()]
         for recipe, seed, run in [("real", None, of_style["real"]), ("as shown", None, of_style["as shown"]), *runs]:
-            for way in ("a2b", "b2a"):
-                if way in run:
-                    numbers = (run[way].get(measure) for measure in ("content", "psnr", "ssim", "style"))
-                    rows.append((name, recipe, seed, way, *numbers, run.get("images_seen"), run.get("seconds")))
+            for direction in ("a2b", "b2a"):
+                if direction in run:
+                    numbers = (run[direction].get(measure) for measure in ("content", "psnr", "ssim", "style"))
+                    rows.append((name, recipe, seed, direction, *numbers, run.get("images_seen"), run.get("seconds")))
     yield table(("style", "", "seed", "direction", "content", "psnr", "ssim", "style", "images_seen", "seconds"), rows)
     for path in sorted(RESULTS.glob("style-*.png")):
         what = "output" if "night" in path.stem else "input, above output"

@@ -12,7 +12,7 @@ from mulligan.core.recipe import Recipe
 from mulligan.runs.recipes import differences
 from zoo_sizes import SIZES, counted
 
-COLUMNS = {  # heading: (data set, number, digits behind the point)
+COLUMNS = {  # heading: (data set, number, decimals)
     "digits: coverage": ("digits", "coverage", 3),
     "recall": ("digits", "recall", 3),
     "KID": ("digits", "kid", 4),

@@ -197,16 +197,16 @@ def test_a_dry_run_predicts_and_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_zoo_shows_one_recipe_in_full() -> None:
-    shown = mulligan("zoo", "dcgan").stdout
-    assert "nonsaturating" in shown and "adam" in shown
+def test_zoo_prints_one_recipe_in_full() -> None:
+    printed = mulligan("zoo", "dcgan").stdout
+    assert "nonsaturating" in printed and "adam" in printed
     assert json.loads(mulligan("zoo", "dcgan", "--json").stdout)["name"] == "dcgan"
 
 
-def test_zoo_tells_what_differs() -> None:
-    shown = mulligan("zoo", "wgan-gp").stdout.splitlines()
-    heading = [line.split() for line in shown].index(["differs", "in", "wgan", "wgan-gp"])
-    assert ["terms.clip", "weight=0.01", "every=1", "-"] in [line.split() for line in shown[heading:]]
+def test_zoo_prints_the_differences() -> None:
+    printed = mulligan("zoo", "wgan-gp").stdout.splitlines()
+    heading = [line.split() for line in printed].index(["differs", "in", "wgan", "wgan-gp"])
+    assert ["terms.clip", "weight=0.01", "every=1", "-"] in [line.split() for line in printed[heading:]]
     found = json.loads(mulligan("zoo", "compare", "dcgan", "ggan", "--json").stdout)
     assert found == [{"what": "loss", "dcgan": "nonsaturating", "ggan": "hinge"}]
     assert "dcgan and dcgan differ in nothing" in mulligan("zoo", "compare", "dcgan", "dcgan").stdout

@@ -78,17 +78,17 @@ def test_models_are_compared(others: Path, tmp_path: Path) -> None:
     digits = open_data("digits")
     rows = digits.train[7::15]
     images = digits.records(rows).permute(0, 2, 3, 1).numpy()
-    np.savez(tmp_path / "alike.npz", images=images)
+    np.savez(tmp_path / "similar.npz", images=images)
     np.savez(
         tmp_path / "noisy.npz",
         images=np.clip(images + np.random.default_rng(0).normal(0, 60, images.shape), 0, 255).astype(np.uint8),
     )
-    names = [str(others), str(tmp_path / "alike.npz"), str(tmp_path / "noisy.npz")]
+    names = [str(others), str(tmp_path / "similar.npz"), str(tmp_path / "noisy.npz")]
     found = mg.compare(names, data="digits")
     assert json.loads(json.dumps(found)) == found and found["protocol"]["num_fake"] == 300
     assert found["best"] in names[:2] and set(found["differences"]) == set(names) - {found["best"]}
-    (alike,) = set(names[:2]) - {found["best"]}
-    verdicts = [[each["verdict"] for each in found["differences"][name].values()] for name in (alike, names[2])]
+    (similar,) = set(names[:2]) - {found["best"]}
+    verdicts = [[each["verdict"] for each in found["differences"][name].values()] for name in (similar, names[2])]
     assert sum(each == "no significant difference" for each in verdicts[0]) >= 4
     assert verdicts[1].count("worse") >= 5
     with pytest.raises(UserError, match="two or more"):
@@ -128,8 +128,8 @@ def test_usefulness_tells_samples_of_the_class_from_others(tmp_path: Path, monke
     rows = data.train[::11]
     images, labels = data.records(rows).permute(0, 2, 3, 1).numpy(), data.labels[rows]
     names = np.array(data.classes)
-    for name, told in (("right", labels), ("wrong", (labels + 1) % 10)):
-        np.savez(tmp_path / f"{name}.npz", images=images, labels=names[told])
+    for name, ids in (("right", labels), ("wrong", (labels + 1) % 10)):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=names[ids])
     right, wrong = (
         mg.evaluate(tmp_path / f"{name}.npz", data="digits", groups=["usefulness"]) for name in ("right", "wrong")
     )

@@ -84,9 +84,9 @@ def test_a_mix_has_the_shares_of_its_arm() -> None:
 
 def test_samples_far_from_real_images_are_not_near_them() -> None:
     generator = torch.Generator().manual_seed(0)
-    real, alike = torch.randn(200, 4, generator=generator), torch.randn(100, 4, generator=generator)
-    assert _near(alike, real).double().mean() > 0.8
-    assert not _near(alike + 10, real).any()
+    real, similar = torch.randn(200, 4, generator=generator), torch.randn(100, 4, generator=generator)
+    assert _near(similar, real).double().mean() > 0.8
+    assert not _near(similar + 10, real).any()
 
 
 def test_the_classifier_learns_what_can_be_learnt() -> None:
