@@ -42,17 +42,39 @@ def upgraded(value: Any, version: int) -> Any:
 def upgraded_run(value: dict[str, Any], where: str) -> dict[str, Any]:
     """run.json, converted to the current version. Raises UserError for an unknown version."""
     version = value.get("format") if isinstance(value, dict) else None
-    if not isinstance(version, int) or version < 1:
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise UserError(f"{where}: does not say which format it has; it is not a run folder of Mulligan")
     if version > FORMAT:
         raise UserError(
             f"{where}: is of format {version}, written by Mulligan {value.get('mulligan', '')}; this version reads up "
             f"to format {FORMAT}: install a newer version (pip install -U mulligan)"
         )
-    value = upgraded(value, version)
-    for step in range(version, FORMAT):
-        value = _RUN_UPGRADES[step](value)
+    try:
+        value = upgraded(value, version)
+        for step in range(version, FORMAT):
+            value = _RUN_UPGRADES[step](value)
+        _check(value)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{where}: damaged, or not written by Mulligan ({type(error).__name__}: {error})") from None
     return value | {"format": FORMAT}
+
+
+def _check(value: dict[str, Any]) -> None:
+    """Raises KeyError or TypeError where something is missing, or is of another type, that readers rely on."""
+    data, asked = value["data"], value["asked"]["data"]
+    for each, kind in (
+        (data["sample"]["name"], str), (data["sample"]["shape"], list), (data["classes"], list),
+        (data["class_counts"], list), (data["noun"], str), (data["name"], str), (asked["spec"], str),
+        (asked["reader"], str), (asked["options"], dict), (value["parts"], list), (value["tracked"], str),
+        (value["budget_samples"], int), (value["seed"], int), (value["condition"]["paired"], bool),
+        (value["condition"]["fields"], list),
+    ):  # fmt: skip
+        if not isinstance(each, kind):
+            raise TypeError(f"{each!r} is not a {kind.__name__}")
+    for field in value["condition"]["fields"]:
+        field["name"], field["shape"]
+    for part in value["parts"]:
+        part["module"], part["path"], part["digest"]
 
 
 def _to_2(value: Any) -> Any:

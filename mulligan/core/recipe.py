@@ -122,6 +122,8 @@ class Term:
         object.__setattr__(self, "options", options)
         if self.every < 1:
             raise ValueError(f"every={every} must be at least 1")
+        if isinstance(self.weight, float) and not math.isfinite(self.weight):
+            raise ValueError(f"weight={weight} must be finite")
 
     def as_json(self) -> dict[str, Any]:
         return {"weight": _plain(self.weight), "every": self.every, **{k: _plain(v) for k, v in self.options.items()}}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,11 +139,15 @@ class Registry(Generic[T_co]):
             value = options.get(key, parameter.default)
             if value is parameter.empty:
                 raise UserError(f"{self.kind} {name!r} needs the option {key!r}")
+            if key not in types:
+                raise UserError(f"{self.kind} {name!r}: the option {key!r} has no type; write `{key}: float = ...`")
             try:
                 bound[key] = types[key].validate_python(value)
             except ValidationError as error:
                 why = error.errors()[0]["msg"].removeprefix("Value error, ")
                 raise UserError(f"{self.kind} {name!r}: {key}={value!r} is not valid: {why}") from None
+            if isinstance(bound[key], float) and not math.isfinite(bound[key]):
+                raise UserError(f"{self.kind} {name!r}: {key}={value!r} is not valid: it must be finite")
         return bound
 
 
@@ -157,7 +162,7 @@ def _types_of(part: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
 
     types = get_type_hints(part.__init__ if inspect.isclass(part) else part, include_extras=True)
     several = {n: Annotated[each, BeforeValidator(_listed)] for n, each in types.items() if get_origin(each) is tuple}
-    return {p.name: TypeAdapter((types | several)[p.name]) for p in options_of(part)}
+    return {p.name: TypeAdapter((types | several)[p.name]) for p in options_of(part) if p.name in types}
 
 
 def _listed(value: object) -> object:

@@ -52,7 +52,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Raises UserError, naming the file, when it is missing or is not JSON."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; is {path.parent} a run folder made by `mulligan train`?") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -98,11 +98,15 @@ class RunFolder:
         """Rows of `stats.jsonl`, oldest first. An incomplete last line, from a killed process, is skipped."""
         if not self.stats.exists():
             return
-        with self.stats.open() as file:
-            for line in file:
-                if line.endswith("\n"):
-                    row = upgraded(json.loads(line), self.version)
-                    if kind in (None, row["kind"]):
+        with self.stats.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.endswith(b"\n"):
+                    try:
+                        row = upgraded(json.loads(line), self.version)
+                        wanted = kind in (None, row["kind"])
+                    except (ValueError, TypeError, KeyError) as error:
+                        raise UserError(f"{self.stats}: line {number} is damaged ({error}); remove it") from None
+                    if wanted:
                         yield row
 
     def append(self, row: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mulligan.core.batch import Judgement
 from mulligan.core.condition import Condition
+from mulligan.core.errors import UserError
 from mulligan.core.network import Discriminator, Generator
 
 Side = Literal["d", "g"]
@@ -153,11 +154,17 @@ class Step:
         """The loss of this step's player, summed over D's heads, averaged over all but the batch: (B,)."""
         assert self.loss is not None
         if self.side == "d":
-            per_head = map(self.loss.d, self.on_real.logits, self.on_fake.logits)
+            per_head = list(map(self.loss.d, self.on_real.logits, self.on_fake.logits))
         elif self.loss.g_sees_real:
-            per_head = map(self.loss.g, self.on_real.logits, self.on_fake.logits)
+            per_head = list(map(self.loss.g, self.on_real.logits, self.on_fake.logits))
         else:
-            per_head = map(self.loss.g, self.on_fake.logits)
+            per_head = list(map(self.loss.g, self.on_fake.logits))
+        for given, logits in zip(per_head, self.on_fake.logits, strict=True):
+            if getattr(given, "shape", None) != logits.shape:
+                raise UserError(
+                    f"the loss must give one number for each logit, {tuple(logits.shape)}, and its function "
+                    f"{self.side!r} gives {tuple(given.shape) if isinstance(given, Tensor) else given!r}"
+                )
         return torch.stack([each.flatten(1).mean(1) if each.ndim > 1 else each for each in per_head]).sum(0)
 
     def discriminate(self, x: Tensor, view: View, cond: Condition | None = None) -> Judgement:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mulligan.core.errors import UserError
 from mulligan.core.sample import Sample
 from mulligan.data.checkup import CheckUp
 
@@ -44,6 +45,17 @@ class Dataset:
     modes: Modes | None = None  # where the modes of the data are known
     partners: Rows | None = None  # of pairs: the other record of each pair, by the same indices
     sides: tuple[Dataset, Dataset] | None = None  # of two sets without pairs: both; the rows here are the second's
+
+    def __post_init__(self) -> None:
+        if self.labels is not None and (
+            len(self.labels) != self.count
+            or self.labels.dtype.kind not in "iu"
+            or not 0 <= self.labels.min() <= self.labels.max() < len(self.classes)
+        ):
+            raise UserError(
+                f"{self.name}: its labels are no {self.count:,} whole numbers from 0 to {len(self.classes) - 1}, "
+                "one for each sample: an error of its reader"
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from mulligan.data.dataset import Dataset
 from mulligan.data.decode import BadImage, Header, fit, read_header, read_pixels, read_whole, reason
 from mulligan.data.files import BLOCK, THREADS, list_folder
 from mulligan.data.images import Channels, Size, decoded
-from mulligan.data.opening import Opening
+from mulligan.data.opening import Opening, built_in
 from mulligan.data.sources import Progress, Survey
 from mulligan.kinds.image import ImageSample
 
@@ -49,6 +49,8 @@ def pairs(
     fit: PositiveInt | None = None,  # without `size`: the shorter side has at most this many pixels
 ) -> Dataset:
     """A folder with a/ and b/ whose files have the same names, or pictures that hold both images side by side."""
+    if spec in built_in():
+        raise UserError(f"{spec}: built-in data have no pairs; --task pairs needs a folder with a/ and b/")
     source = PairFiles(Path(spec).expanduser().absolute())
     single = (size, size) if isinstance(size, int) else size
     double = single and (single[0], 2 * single[1])

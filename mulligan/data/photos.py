@@ -49,6 +49,8 @@ class Photos:
         existing = next(each for each in (out, *out.parents) if os.path.lexists(each))
         if not existing.is_dir():
             raise UserError(f"{existing}: is a file; --out takes a folder")
+        if mask is not None and not mask.exists():
+            raise UserError(f"{mask}: no such mask, neither a file nor a folder")
         self.mask = mask
         self.failed: list[tuple[str, str]] = []  # files that cannot be photos, and why
         inputs: list[tuple[Path, Path]] = []  # a photo, and its path in the folder that was named

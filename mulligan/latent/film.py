@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def refuse_other_suffix(out: Path) -> None:
 def save_film(out: Path, frames: Tensor, *, fps: float, columns: int) -> None:
     """uint8 (N, C, H, W): name.png has all in a grid, `columns` a row; name.gif and name.mp4 show one by one."""
     refuse_other_suffix(out)
-    if fps <= 0:
+    if not 0 < fps < math.inf:
         raise UserError(f"--fps {fps:g}: above 0")
     match out.suffix.lower():
         case ".png":

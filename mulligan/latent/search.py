@@ -47,8 +47,9 @@ class SearchSettings:
         for name, least in {"steps": 0, "starts": 1, "draws": 1}.items():
             if getattr(self, name) < least:
                 raise UserError(f"--{name} {getattr(self, name)}: at least {least}")
-        if self.rate <= 0 or min(self.shell, self.perceptual) < 0:
-            raise UserError("a rate must be above 0, and weights at least 0")
+        finite = all(map(math.isfinite, (self.rate, self.shell, self.perceptual)))
+        if not finite or self.rate <= 0 or min(self.shell, self.perceptual) < 0:
+            raise UserError("a rate must be above 0, and weights at least 0; all must be finite")
 
 
 class Target(NamedTuple):

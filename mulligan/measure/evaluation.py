@@ -241,6 +241,8 @@ def fewest(fakes: Sequence[Fakes], judge: Judge) -> int:
 
 def refuse_fakes(fakes: Fakes, data: Dataset, samples: int | None) -> None:
     """Raises UserError for fakes that cannot be measured against the data, before anything is computed."""
+    if samples is not None and samples < 1:
+        raise UserError(f"--samples {samples}: must be at least 1")
     if samples is not None and fakes.count is not None and samples > fakes.count:
         raise UserError(f"--samples {samples}: {fakes.name} holds {fakes.count:,} {fakes.sample.noun}")
     if fakes.sample != data.sample:

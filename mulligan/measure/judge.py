@@ -67,6 +67,10 @@ class Judge:
         indices, split = real_indices(data, split, most)
         self.indices = indices
         self.real = self.features_of(data, indices)
+        if not self.real.isfinite().all():
+            raise UserError(
+                f"{data.name}: some of its {data.sample.noun} hold numbers that are infinite or not a number"
+            )
         self.classes = data.label_of(indices)  # of the real samples, (N,) int64; None without labels
         self.protocol = Protocol(
             features=part.name,

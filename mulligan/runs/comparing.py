@@ -55,6 +55,7 @@ def evaluate(
         UserError: images without `data` to measure them against, and the errors of `judged`.
     """
     load_parts()
+    groups = (groups,) if isinstance(groups, str) else groups
     (fakes,), real = _opened([what], data, read, which, device)
     with ProgressLine(0, quiet=quiet) as line:
         found = judged(

@@ -8,6 +8,7 @@ from typing import Any
 from mulligan.core.errors import UserError
 from mulligan.core.recipe import Recipe
 from mulligan.core.run import RunFolder
+from mulligan.engine.checkpoint import BEST
 from mulligan.engine.detectors import DETECTORS, history_of
 from mulligan.engine.guard import remedied
 from mulligan.engine.remedies import REMEDIES
@@ -56,5 +57,5 @@ def diagnose(path: str | Path) -> dict[str, Any]:
         "rewinds": [
             {key: row[key] for key in ("samples", "to", "finding", "evidence", "remedy", "settings")} for row in rewinds
         ],
-        "best": summary.get("best_samples"),
+        "best": summary.get("best_samples") if (run.checkpoints / f"{BEST}.safetensors").exists() else None,
     }

@@ -33,6 +33,15 @@ class Order:
     device: str = "auto"  # "cpu", "cuda", "mps"; "auto": the fastest that is available
     guard: Literal["on", "warn", "off"] = "on"  # detect problems of a run and repair them; only report them; do nothing
 
+    def __post_init__(self) -> None:
+        if self.guard not in ("on", "warn", "off"):
+            raise UserError(f"guard={self.guard!r}: valid: on, warn, off")
+        if not isinstance(self.seed, int):
+            raise UserError(f"seed={self.seed!r} must be a whole number")
+        for name in ("minutes", "samples", "epochs"):
+            if not isinstance(getattr(self, name), int | float | None):
+                raise UserError(f"{name}={getattr(self, name)!r} must be a number")
+
     def budgeted(self, recipe: Recipe) -> Recipe:
         """The recipe with the limits of this order, if there are any, instead of its own."""
         given = {"minutes": self.minutes, "samples": self.samples, "epochs": self.epochs}

@@ -256,6 +256,10 @@ def _use_module(name: str) -> Outside:
             if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
                 raise UserError(f"{name}: there is neither a module nor a .py file of that name") from error
             raise UserError(f"{name}: {_why(error)}") from error
+        if getattr(sys.modules[name], "__file__", None) is None:
+            raise UserError(
+                f"{name}: is a folder, not a module; bring the .py file in it, such as --with {name}/my_gan.py"
+            )
         _known[name] = _record(name)
     return _everyone()[name]
 

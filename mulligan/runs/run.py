@@ -49,6 +49,8 @@ class Run:
         self.recipe = Recipe.read(self.folder.read(self.folder.recipe), where=str(self.folder.recipe))
         self.setting = device_setting(device, "fp32")
         self.device = self.setting.device
+        if which not in ("best", "last"):
+            raise UserError(f"which={which!r}: valid: best, last")
         self.which = which
 
     def __repr__(self) -> str:

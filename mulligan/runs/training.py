@@ -132,7 +132,7 @@ def train(
     asked = read_order(order_of(data, other, fields))
     order, wanted = asked.order, asked.recipe
     asked_json = asked.as_json()
-    names = "-to-".join(Path(str(each)).stem for each in (order.data, order.other) if each)
+    names = "-to-".join(Path(str(each)).resolve().stem for each in (order.data, order.other) if each)
     run = RunFolder(out) if out is not None else _free_folder(names, order.recipe and wanted.name, asked_json)
     known = _known(run, asked_json)
     if known and _ended(run):
