@@ -45,7 +45,8 @@ RECIPE = {
 }  # fmt: skip
 RUN = {
     "format": FORMAT, "mulligan": "0.1.0", "command": "mulligan train digits --minutes 5", "seed": 0, "device": "cpu",
-    "budget_samples": 120_000, "precision": "fp32",
+    "budget_samples": 120_000, "precision": "fp32", "tracked": "kid", "parts": [],
+    "asked": {"data": {"spec": "digits", "reader": "digits", "options": {}}},
     "condition": {"fields": [{"name": "class", "shape": [], "classes": 10, "along": ""}], "paired": True},
     "data": {
         "spec": "digits", "name": "digits", "noun": "images",
@@ -247,13 +248,13 @@ def test_a_page_of_an_incomplete_run(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "new")
     assert "Not started" in text_of(Strict(page_of(run)))
     write_json(run.recipe, RECIPE)
-    write_json(run.run, {"format": FORMAT})
+    write_json(run.run, RUN)
     add(run, what="started", why="")
-    assert "Running: trained on 0 samples in" in text_of(Strict(page_of(run)))
+    assert "Running: trained on 0 images in" in text_of(Strict(page_of(run)))
     run.append({"kind": "progress", **at(640), "d/real": 0.25})
     run.append({"kind": "metric", **at(640), "kid": 3.5})
     words = text_of(Strict(page_of(run)))
-    assert "Running: trained on 640 samples" in words and "3.500" in words and "Fréchet" not in words
+    assert "Running: trained on 640 images" in words and "3.500" in words and "Fréchet" not in words
     with run.stats.open("a") as file:
         file.write('{"kind": "progr')  # cut off by a kill
     assert text_of(Strict(page_of(run))) == words
