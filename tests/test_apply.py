@@ -348,7 +348,8 @@ def test_missing_and_unusable_masks(runs: dict[str, mg.Run], tmp_path: Path) -> 
     Image.new("L", (8, 8)).save(tmp_path / "black.png")
     run = runs["inpaint"]
     assert "no hole" in mg.apply(run, [shot], tmp_path / "out", mask=tmp_path / "black.png").failed[0][1]
-    assert "gone.png" in mg.apply(run, [shot], tmp_path / "out", mask=tmp_path / "gone.png").failed[0][1]
+    with pytest.raises(UserError, match=r"gone\.png: no such mask"):
+        mg.apply(run, [shot], tmp_path / "out", mask=tmp_path / "gone.png")
     (tmp_path / "masks").mkdir()
     assert "holds no mask a.*" in mg.apply(run, [shot], tmp_path / "out", mask=tmp_path / "masks").failed[0][1]
     mask_for(tmp_path / "masks" / "a.png", 8, 8)

@@ -280,10 +280,11 @@ def test_bad_photos_and_masks_do_not_stop_the_others(runs: dict[str, mg.Run], tm
         "black": "no hole",
         "white": "leaves nothing",
         "large": "20x20",
-        "gone": "gone.png",
     }.items():
         failed = mg.invert(run, [folder / "a.png"], tmp_path / "x", mask=tmp_path / f"{name}.png", search=QUICK).failed
         assert complaint in failed[0][1], name
+    with pytest.raises(UserError, match=r"gone\.png: no such mask"):
+        mg.invert(run, [folder / "a.png"], tmp_path / "x", mask=tmp_path / "gone.png", search=QUICK)
 
 
 def test_directions_replace_only_directions(runs: dict[str, mg.Run], tmp_path: Path) -> None:
