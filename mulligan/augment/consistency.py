@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mulligan.augment.operations import SampleRng, augment
-from mulligan.core.batch import Judgement
+from mulligan.core.batch import Judgement, sample_means
 from mulligan.core.registry import terms
 from mulligan.core.step import Penalty, Step
 
@@ -14,7 +14,7 @@ from mulligan.core.step import Penalty, Step
 def _difference(a: Judgement, b: Judgement) -> Tensor:
     """Squared difference of the logits of two judgements of the same samples, summed over heads: (B,)."""
     squares = [(x - y).square() for x, y in zip(a.logits, b.logits, strict=True)]
-    return torch.stack([each.flatten(1).mean(1) if each.ndim > 1 else each for each in squares]).sum(0)
+    return torch.stack([sample_means(each) for each in squares]).sum(0)
 
 
 @terms.register(kinds={"image"})

@@ -36,6 +36,11 @@ def append_dims(x: Tensor, ndim: int) -> Tensor:
     return x.reshape(x.shape + (1,) * (ndim - x.ndim))
 
 
+def sample_means(x: Tensor) -> Tensor:
+    """(B, *anything) -> (B,): the mean over all axes but the first."""
+    return x.flatten(1).mean(1) if x.ndim > 1 else x
+
+
 def staged(real: Tensor, stages: int) -> Tensor:
     """Real samples repeated on the channel axis, once for each stage in which G draws."""
     return real if stages == 1 else torch.cat([real] * stages, 1)

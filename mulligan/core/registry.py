@@ -172,6 +172,11 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, int) else value
 
 
+def other_kind(kinds: Collection[str], sample: Sample) -> str:
+    """What is said of a part, a command or an option that is for other kinds of samples."""
+    return f"is for {' and '.join(sorted(kinds))} samples, and these are {sample.noun} of {sample}"
+
+
 def refuse(
     registry: Registry[Callable[..., Any]], name: str, sample: Sample, condition: ConditionSpec | None = None
 ) -> None:
@@ -185,7 +190,7 @@ def refuse(
     if name in fitting:
         return
     if here.kinds is not None and sample.kind not in here.kinds:
-        why = f"is for {' and '.join(sorted(here.kinds))} samples, and these are {sample.noun} of {sample}"
+        why = other_kind(here.kinds, sample)
     elif missing := sorted(here.needs - set(fields)):
         why = f"needs the condition {missing[0]!r}, which this task does not give; a task such as inpaint does (--task)"
     else:

@@ -113,4 +113,4 @@ def read_sample(value: Mapping[str, Any]) -> Sample:
 def refuse_other_kind(what: str, kinds: Collection[str], sample: Sample) -> None:
     """Raises UserError if `what`, a command or an option, is not for samples of this kind."""
     if sample.kind not in kinds:
-        raise UserError(f"{what} is for {' and '.join(sorted(kinds))} samples, and these are {sample.noun} of {sample}")
+        raise UserError(f"{what} {registry.other_kind(kinds, sample)}")

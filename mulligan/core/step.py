@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, cast
 import torch
 from torch import Tensor
 
-from mulligan.core.batch import Judgement
+from mulligan.core.batch import Judgement, sample_means
 from mulligan.core.condition import Condition
 from mulligan.core.errors import UserError
 from mulligan.core.network import Discriminator, Generator
@@ -165,7 +165,7 @@ class Step:
                     f"the loss must give one number for each logit, {tuple(logits.shape)}, and its function "
                     f"{self.side!r} gives {tuple(given.shape) if isinstance(given, Tensor) else given!r}"
                 )
-        return torch.stack([each.flatten(1).mean(1) if each.ndim > 1 else each for each in per_head]).sum(0)
+        return torch.stack([sample_means(each) for each in per_head]).sum(0)
 
     def discriminate(self, x: Tensor, view: View, cond: Condition | None = None) -> Judgement:
         """D's judgement of a view of `x`, with the first conditions of this step or others; logits are float32."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -28,17 +28,19 @@ class DeviceSetting:
 
     def make_repeatable(self) -> None:
         """Set in torch, for the process, what `repeatable` says."""
-        if self.repeatable:
-            make_repeatable(self.device)
-        elif self.device.type == "cuda":
-            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = True, False
+        if self.device.type == "cuda":  # cuDNN would otherwise choose its algorithms by timing
+            torch.backends.cudnn.benchmark = not self.repeatable
+            torch.backends.cudnn.deterministic = self.repeatable
 
     def memory_format(self, axes: str) -> torch.memory_format:
         """The layout of networks for samples with these axes."""
         return LAYOUTS.get(axes, torch.preserve_format)
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        return autocast_for(self.precision, self.device)()
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        return torch.autocast(self.device.type, dtype)
 
     def scaler(self) -> torch.amp.GradScaler:
         """The loss scale of a player; it does nothing but in fp16."""
@@ -81,20 +83,6 @@ def pick_precision(wanted: str, device: torch.device) -> str:
     if wanted == "fp16" and device.type != "cuda":
         raise UserError(f"precision=fp16 needs a CUDA device, this run is on {device.type}; use bf16 or fp32")
     return wanted
-
-
-def autocast_for(precision: str, device: torch.device) -> Callable[[], contextlib.AbstractContextManager]:
-    if precision == "fp32":
-        return contextlib.nullcontext
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float16
-    return lambda: torch.autocast(device.type, dtype)
-
-
-def make_repeatable(device: torch.device) -> None:
-    """The same bits for the same position, on this device: cuDNN would otherwise choose its algorithms by timing."""
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
 
 
 def may_compile(rules: Iterable[Rule]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mulligan.core.batch import Batch, staged
+from mulligan.core.batch import Batch, sample_means, staged
 from mulligan.core.errors import UserError
 from mulligan.core.network import Discriminator, Generator
 from mulligan.core.recipe import Schedule, Term, value_at
@@ -206,4 +206,4 @@ def _of_each_stage(view: View, stages: int) -> View:
 
 def mean_logit(logits: Sequence[Tensor]) -> Tensor:
     """D's logit of each sample, the mean of all heads: (B,)."""
-    return torch.stack([head.flatten(1).mean(1) if head.ndim > 1 else head for head in logits]).mean(0)
+    return torch.stack([sample_means(head) for head in logits]).mean(0)

@@ -23,11 +23,7 @@ from mulligan.runs.build import build_game
 from mulligan.runs.plan import samples_per_second
 
 TUNED = ("digits",)  # recipes that choices are made for: their networks are for images
-SIDE = {
-    "cpu": 64,
-    "mps": 128,
-    "cuda": 256,
-}  # pixels that the shorter side of larger images is scaled down to
+SIDE = {"cpu": 64, "mps": 128, "cuda": 256}  # pixels that the shorter side of larger images is scaled down to
 WIDTHS = (32, 48, 64, 96, 128)  # of G; D has half
 ENOUGH = 300_000  # samples that the narrowest width needs; others need more, with the square of the width
 TIMED = 1.0  # seconds of steps by which each candidate is timed
@@ -58,11 +54,17 @@ def inspect(data: str | Path, *, read: Mapping[str, Any] | None = None, reader: 
     return open_data(data, reader=name, **fitting(read or {}, name, "auto"))
 
 
-def begin_with(reader: str, settings: Mapping[str, Any]) -> str:
-    """The recipe that choices start from: that of the task, if the user set one that has any; else that of the data."""
+def task_set(settings: Mapping[str, Any]) -> str | None:
+    """The name of the task that the user set, if any."""
     task = settings.get("task")
     name = task.get("name") if isinstance(task, Mapping) else task
-    if name is not None and (recipe := registry.tasks.declared(str(name)).recipe):
+    return None if name is None else str(name)
+
+
+def begin_with(reader: str, settings: Mapping[str, Any]) -> str:
+    """The recipe that choices start from: that of the task, if the user set one that has any; else that of the data."""
+    name = task_set(settings)
+    if name is not None and (recipe := registry.tasks.declared(name).recipe):
         return recipe
     (kind, *_) = sorted(registry.readers.declared(reader).kinds or {"image"})
     return registry.kinds[kind].recipe

@@ -157,7 +157,7 @@ def _opened(
         if RunFolder(what).run.exists():
             run = Run(what, which=which, device=device)
             fakes.append(run.fakes())
-            real = real or run.open_data()
+            real = real or fakes[-1].trained_on
         elif data is None:
             raise UserError(
                 f"{what}: is not a run folder, it has no run.json; to measure images, give real ones with --data"

@@ -204,8 +204,10 @@ class Run:
         self, *, features: str = "auto", split: str = "heldout", samples: int | None = None, seed: int = 0
     ) -> dict[str, Any]:
         """Measure samples against the real ones of its data (`measure.evaluation.judged`)."""
+        fakes = self.fakes()
+        assert fakes.trained_on is not None
         return judged(
-            self.fakes(), self.open_data(), features=features, split=split, samples=samples, seed=seed,
+            fakes, fakes.trained_on, features=features, split=split, samples=samples, seed=seed,
             device=self.device,
         )  # fmt: skip
 

@@ -31,7 +31,7 @@ from mulligan.engine.memory import explain_full_memory, keep_freed_memory
 from mulligan.report.progress import ProgressLine
 from mulligan.runs.autoencoder import OWN, Latents, in_pictures, latents_of, save_with_run
 from mulligan.runs.build import build_networks, recipe_named
-from mulligan.runs.choose import Choice, begin_with, choose, fitting
+from mulligan.runs.choose import Choice, begin_with, choose, fitting, task_set
 from mulligan.runs.observer import RunObserver
 from mulligan.runs.order import Order, order_of, takes_order
 from mulligan.runs.parts import load_parts, outside, remember
@@ -76,9 +76,8 @@ def read_order(order: Order) -> Asked:
     load_parts()
     if order.features != "auto":
         registry.features[order.features]  # raises UserError for an unknown name
-    named = order.settings.get("task")
-    task = named.get("name") if isinstance(named, Mapping) else named
-    reader = registry.tasks.declared(str(task)).reader if task else ""
+    task = task_set(order.settings)
+    reader = registry.tasks.declared(task).reader if task else ""
     if not reader and order.recipe is not None:
         reader = registry.tasks.declared(recipe_named(order.recipe, order.settings).task.name).reader
     reader = reader or reader_of(order.data)
