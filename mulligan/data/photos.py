@@ -127,6 +127,11 @@ def read_photo(path: Path) -> Tensor:
         raise UserError(reason(error)) from None
 
 
+def split_alpha(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+    """uint8 (1 to 4, H, W) -> it without its transparency, and that (1, H, W), or None."""
+    return (pixels[:-1], pixels[-1:]) if len(pixels) in (2, 4) else (pixels, None)
+
+
 def with_channels(opaque: Tensor, alpha: Tensor | None, channels: int) -> Tensor:
     """uint8 (1 or 3, H, W), and alpha (1, H, W) or None -> as many channels as the run's images have.
 

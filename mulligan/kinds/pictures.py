@@ -79,6 +79,11 @@ def as_image(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
 
+def picture_of(image: Tensor) -> Image.Image:
+    """One record, uint8 (C, H, W) -> a PIL image."""
+    return as_image(as_array(image[None])[0])
+
+
 def png(image: Image.Image, *, optimize: bool = False) -> bytes:
     """The bytes of a PNG file."""
     file = io.BytesIO()

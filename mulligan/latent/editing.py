@@ -17,7 +17,7 @@ from mulligan.core.condition import Condition
 from mulligan.core.errors import UserError
 from mulligan.core.run import write_whole
 from mulligan.engine.sampling import CHUNK, ClassConditions, noise_at
-from mulligan.kinds.pictures import captioned, grid, png
+from mulligan.kinds.pictures import NEUTRAL, captioned, grid, png
 from mulligan.latent.directions import Directions, attribute_directions, found_directions
 from mulligan.latent.files import Latents
 from mulligan.latent.film import refuse_other_suffix, save_film
@@ -169,7 +169,7 @@ def mix(
     mixed[:, :, layers] = top[None][:, :, layers]
     sides, tops = _images(run, space, left), _images(run, space, top)
     cells = _images(run, space, mixed.flatten(0, 1)).unflatten(0, mixed.shape[:2])
-    lines = [torch.cat([torch.full_like(tops[:1], 128), tops])]
+    lines = [torch.cat([torch.full_like(tops[:1], NEUTRAL), tops])]
     lines += [torch.cat([side[None], line]) for side, line in zip(sides, cells, strict=True)]
     written = _written(out, torch.cat(lines), ["", *_seeded(rows)], ["", *_seeded(columns)])
     return written | {"layers_from_columns": layers}

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from mulligan.core.errors import UserError
 from mulligan.core.run import write_json, write_whole
 from mulligan.data.decode import RESIZE_RULE, fit, reason
-from mulligan.data.photos import Photo, Photos, holes_in, read_photo, with_channels
-from mulligan.kinds.pictures import NEUTRAL, as_array, as_image, grid, png
+from mulligan.data.photos import Photo, Photos, holes_in, read_photo, split_alpha, with_channels
+from mulligan.kinds.pictures import NEUTRAL, grid, picture_of, png
 from mulligan.latent.files import Latents
 from mulligan.latent.finding import Inverted, LatentFinder, refuse_without_latents
 from mulligan.latent.search import SearchSettings
@@ -156,7 +156,7 @@ def _prepared(photo: Photo, shape: tuple[int, ...], shrink: int, mask: Path | No
     if holes is not None and holes.all():
         raise UserError(f"mask {mask} leaves nothing of the photo; it must be black where the photo is known")
     channels, height, width = shape
-    opaque, alpha = (pixels[:-1], pixels[-1:]) if len(pixels) in (2, 4) else (pixels, None)
+    opaque, alpha = split_alpha(pixels)
     image = with_channels(opaque, alpha if channels == 4 else None, channels)
     if alpha is not None and channels < 4:  # on white, as training images are
         opacity = alpha.float() / 255
@@ -174,8 +174,7 @@ def _prepared(photo: Photo, shape: tuple[int, ...], shrink: int, mask: Path | No
 
 def _scaled(image: Tensor, height: int, width: int) -> Tensor:
     """uint8 (C, H, W) -> (C, height, width), as training images are scaled."""
-    picture = as_image(as_array(image[None])[0])
-    return torch.from_numpy(fit(picture, height, width, len(image)).copy()).permute(2, 0, 1)
+    return torch.from_numpy(fit(picture_of(image), height, width, len(image)).copy()).permute(2, 0, 1)
 
 
 def _by_size(photos: list[Prepared]) -> list[list[Prepared]]:
@@ -189,7 +188,7 @@ def _write(run: Run, found: Answered) -> list[dict[str, Any]]:
     rows, ready = [], found.prepared
     paths = ready.photo.files(len(found.answers))
     for answer, image, path in zip(found.answers, found.images(), paths, strict=True):
-        write_whole(path, png(as_image(as_array(image[None])[0])))
+        write_whole(path, png(picture_of(image)))
         classes = answer.latents.classes
         row = {
             "photo": ready.photo.name,

@@ -25,10 +25,11 @@ from mulligan.data.photos import (
     holes_painted,
     read_photo,
     refuse_other_colour,
+    split_alpha,
     with_channels,
 )
 from mulligan.engine.sampling import noise_at
-from mulligan.kinds.pictures import as_array, as_image, png
+from mulligan.kinds.pictures import picture_of, png
 from mulligan.report.progress import ProgressLine
 from mulligan.runs.run import Run
 from mulligan.tasks.generation import Task
@@ -221,7 +222,7 @@ def _read(run: Run, photo: Photo, mask: Path | None, colour: str | None, scale: 
         holes = holes_in(mask, pixels.shape[1:])
     elif colour is not None:
         pixels, holes = holes_painted(pixels, colour)
-    opaque, alpha = (pixels[:-1], pixels[-1:]) if len(pixels) in (2, 4) else (pixels, None)
+    opaque, alpha = split_alpha(pixels)
     if height * width > WHOLE and any(isinstance(each, nn.InstanceNorm2d) for each in run.G.modules()):
         raise UserError(
             f"is too large to be made without tiles, and with instance norm tiles would not match; at most "
@@ -270,7 +271,7 @@ def _as_png(made: Tensor, alpha: Tensor | None, channels: int) -> bytes:
         made = made[:3]
     elif channels < 4 and alpha is not None:
         made = _with_alpha(made, alpha)
-    return png(as_image(as_array(made[None])[0]))
+    return png(picture_of(made))
 
 
 def _with_alpha(made: Tensor, alpha: Tensor) -> Tensor:
