@@ -112,7 +112,7 @@ def one_line(done: subprocess.CompletedProcess) -> str:
 
 
 def test_a_run_knows_the_file_of_its_parts(tmp_path: Path) -> None:
-    """Trained in one process, sampled in others: with the file in its place, gone, moved, and changed."""
+    """Trained in one process, sampled in others: with the file in its place, gone, moved, renamed, and changed."""
     file = file_of(tmp_path, "my_gan.py", RECIPE)
     order = ["train", "digits", "--recipe", "softmax-gan", "--samples", 32, "--set", "batch=8", "--out", "run"]
     assert "softmax-gan" in one_line(mulligan(*order, "--quiet", cwd=tmp_path)), "without its file it is unknown"
@@ -133,6 +133,11 @@ def test_a_run_knows_the_file_of_its_parts(tmp_path: Path) -> None:
     for words in ("run was trained with parts of my_gan.py", f"not at {file} any more", "--with PATH_OF_IT"):
         assert words in said
     done = mulligan(*sample, "--with", elsewhere / "my_gan.py", cwd=tmp_path)
+    assert done.returncode == 0 and (tmp_path / "s.png").exists() and not done.stderr, done.stderr
+
+    (tmp_path / "s.png").unlink()
+    renamed = shutil.copy(elsewhere / "my_gan.py", elsewhere / "renamed.py")
+    done = mulligan(*sample, "--with", renamed, cwd=tmp_path)
     assert done.returncode == 0 and (tmp_path / "s.png").exists() and not done.stderr, done.stderr
 
     file_of(tmp_path, "my_gan.py", RECIPE + "\n# another line\n")

@@ -140,9 +140,9 @@ def _keys(outside: Outside) -> list[str]:
 def bring(modules: Sequence[Mapping[str, str]], run: str | Path = "the run") -> None:
     """Import again what a run was trained with: what `outside` gave then. `run` is named in what is said.
 
-    A file that the user brought by `use` counts as one of the same name and content, wherever it lies; where there is
-    none of that content, also as one of the same name. Warns in one line on stderr where the content is another.
-    Raises UserError for what is not there any more.
+    A file that the user brought by `use` counts as one of the same content, wherever it lies and whatever its name;
+    where there is none of that content, also as one of the same name. Warns in one line on stderr where the content is
+    another. Raises UserError for what is not there any more.
     """
     load_parts()
     known = [Outside(each["module"], each["path"], each["digest"]) for each in modules]
@@ -172,7 +172,7 @@ def _same(here: Outside, wanted: Outside) -> bool:
         return True
     if here.module == wanted.module and not _is_own_file(wanted):
         return True
-    return bool(here.digest) and (_stem(here), here.digest) == (_stem(wanted), wanted.digest)
+    return bool(here.digest) and here.digest == wanted.digest
 
 
 def _imported_again(wanted: Outside, run: str | Path) -> Outside:
