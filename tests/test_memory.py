@@ -58,6 +58,8 @@ def test_too_large_a_recipe_is_refused_before_it_is_played(tmp_path: Path, monke
     with pytest.raises(UserError, match=r"GB of memory at least.* give --set accumulate=\d+") as refused:
         mg.train("digits", **order)
     assert "\n" not in str(refused.value) and not (tmp_path / "run").exists()
+    with pytest.raises(UserError, match=r"for a batch of 1000000000, .* accumulate=\d+"):  # in a moment
+        mg.train("digits", **order, settings={"batch": 10**9})
     monkeypatch.setattr(memory, "memory_size", lambda device: 4 << 20)
     with pytest.raises(UserError, match="use a smaller one"):
         mg.train("digits", **order)
@@ -77,3 +79,10 @@ def test_batch_norm_of_a_single_sample_is_refused(tmp_path: Path) -> None:
     settings = {"batch": 8, "accumulate": 8}
     with pytest.raises(UserError, match="batch norm needs more than 1 sample at a time"):
         mg.train("digits", recipe="dcgan", settings=settings, samples=64, out=tmp_path / "run", quiet=True)
+
+
+def test_samples_of_another_shape_are_refused_before_the_discriminator_gets_them() -> None:
+    game = a_game("dcgan", batch=8)
+    game.g.net.register_forward_hook(lambda net, given, made: made.repeat(1, 3, 1, 1))
+    with pytest.raises(UserError, match=r"makes samples of shape \(3, 28, 28\), but the real ones .* \(1, 28, 28\)"):
+        memory.refuse_too_large(game)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mulligan.core.condition import Condition
+from mulligan.core.errors import UserError
 
 
 class Batch(NamedTuple):
@@ -34,6 +35,16 @@ class Judgement(NamedTuple):
 def append_dims(x: Tensor, ndim: int) -> Tensor:
     """(B,) -> (B, 1, ..., 1) with `ndim` axes, so that it broadcasts against a sample of any rank."""
     return x.reshape(x.shape + (1,) * (ndim - x.ndim))
+
+
+def refuse_other_shape(fake: Tensor, real: Tensor, stages: int) -> None:
+    """Raises UserError if G's samples do not have the shape of real ones (`staged`), so that D cannot take both."""
+    if fake.shape != real.shape:
+        each = f", once for each of its {stages} stages," if stages > 1 else ""
+        raise UserError(
+            f"the generator makes samples of shape {tuple(fake.shape[1:])}, but the real ones{each} have shape "
+            f"{tuple(real.shape[1:])}; the discriminator needs both alike"
+        )
 
 
 def sample_means(x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import platform
 import sys
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mulligan.core.batch import refuse_other_shape, staged
 from mulligan.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -106,7 +108,8 @@ def refuse_too_large(game: Game) -> None:
     least, passing = least_memory(game)
     if not size or least <= size:
         return
-    parts = [n for n in range(2, game.batch + 1) if game.batch % n == 0]
+    halves = {n for n in range(1, math.isqrt(game.batch) + 1) if game.batch % n == 0}
+    parts = sorted(halves | {game.batch // n for n in halves})[1:]  # divisors, in a moment also of a billion
     fitting = [n for n in parts if least - passing + passing * game.accumulate // n < ROOM * size]
     advice = (
         f"give --set accumulate={fitting[0]}, which plays a batch in so many parts" if fitting else "use a smaller one"
@@ -128,11 +131,14 @@ def _saved(game: Game, samples: int) -> int:
     with torch.autograd.graph.saved_tensors_hooks(save, lambda x: x), game.autocast():
         batch, z = game.train_batch(0, samples), torch.randn(samples, *game.z_shape, device=game.device)
         try:
-            judged = game.d.net(game.g.net(z, batch.cond), batch.cond)
+            fake = game.g.net(z, batch.cond)
+            stages = game.g.net.stage_count
+            refuse_other_shape(fake, staged(batch.real, stages), stages)
+            judged = game.d.net(fake, batch.cond)
         except ValueError as error:
             if samples > 1 or "more than 1 value" not in str(error):  # the words of torch's batch norm
                 raise
             why = "batch norm needs more than 1 sample at a time; set a larger batch or a smaller accumulate"
             raise UserError(why) from None
-    del judged  # kept until here, so that no two saved tensors had the same address
+    del fake, judged  # kept until here, so that no two saved tensors had the same address
     return sum(saved.values())

@@ -10,8 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mulligan.core.batch import Batch, sample_means, staged
-from mulligan.core.errors import UserError
+from mulligan.core.batch import Batch, refuse_other_shape, sample_means, staged
 from mulligan.core.network import Discriminator, Generator
 from mulligan.core.recipe import Schedule, Term, value_at
 from mulligan.core.step import (
@@ -165,12 +164,7 @@ def _step(
         fake = fake.detach()
     channels = real.shape[1]
     real = staged(real.detach(), G.stage_count)
-    if fake.shape != real.shape:
-        stages = f", once for each of its {G.stage_count} stages," if G.stage_count > 1 else ""
-        raise UserError(
-            f"the generator makes samples of shape {tuple(fake.shape[1:])}, but the real ones{stages} have shape "
-            f"{tuple(real.shape[1:])}; the discriminator needs both alike"
-        )
+    refuse_other_shape(fake, real, G.stage_count)
     views = now.augment.views(
         len(real), now.strength, real.device, paired=now.loss.g_sees_real,
         fresh=lambda: G(torch.randn_like(each.z), cond)[:, -channels:],
